@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import hypothesis.strategies as st
 
+from tests.any_text import any_text
 from tests.api_schema import query_parameters, request_fields
 from tests.security.authorization_matrix import API_ROUTES, GRADIO_ROUTES, OTHER_ROUTES
 from tests.security.raw_http import request
@@ -49,7 +50,7 @@ def names() -> list[str]:
 
 
 NAMES = st.deferred(lambda: st.sampled_from(names()))
-TEXTS = st.sampled_from(ODD_TEXTS) | st.text(max_size=40)
+TEXTS = st.sampled_from(ODD_TEXTS) | any_text(max_size=40)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
     lambda values: st.lists(values, max_size=3) | st.dictionaries(NAMES, values, max_size=4),
@@ -77,7 +78,7 @@ def requests(draw: st.DrawFn, ids: list[str]) -> bytes:
     method = draw(st.sampled_from([method] * 9 + METHODS))
     body = draw(st.just(b"") | BODIES)
     headers = [("content-type", draw(CONTENT_TYPES)), ("sec-fetch-site", "same-origin")]
-    extra = st.tuples(st.sampled_from(HEADER_NAMES), st.sampled_from(HEADER_VALUES) | st.text(max_size=20))
+    extra = st.tuples(st.sampled_from(HEADER_NAMES), st.sampled_from(HEADER_VALUES) | any_text(max_size=20))
     headers += [(name, _header_value(value)) for name, value in draw(st.lists(extra, max_size=3))]
     return request(method, _target(path, query), headers, body)
 

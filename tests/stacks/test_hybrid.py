@@ -932,6 +932,7 @@ class TestPreview:
             for path, value in walk(resource.inputs):
                 assert value == rpc.UNKNOWN or rpc.UNKNOWN not in str(value), (resource.urn, path)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("preview", [True, False])
     def test_no_input_is_the_repr_of_an_output(self, preview: bool) -> None:
         for config in DEPLOYMENTS.values():

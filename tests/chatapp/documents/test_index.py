@@ -2,7 +2,6 @@
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from benchmarks.document_parts.questions import FIRST, LANGUAGES, corpus, evaluated, result
 from chatapp.documents.chunks import Chunk
@@ -10,6 +9,7 @@ from chatapp.documents.index import CACHE_BYTES, Passage, PassageIndex, joined
 from chatapp.documents.stems import MIN_STEM, forms, query_words, stem_of, words
 from chatapp.documents.vocabulary import common_words, concepts
 from chatapp.store.folding import fold
+from tests.any_text import any_text
 
 OTHERS = ["The weather was fine all week.", "מזג האוויר היה נאה כל השבוע.", "كان الطقس جميلا طوال الأسبوع."]
 
@@ -150,7 +150,7 @@ def test_each_word_of_the_vocabulary_is_one_word():
 
 
 @pytest.mark.slow
-@given(st.text(st.characters(codec="utf-8"), max_size=60))
+@given(any_text(max_size=60))
 def test_any_text_can_be_indexed_and_asked(text):
     for word in words(text):
         stem = stem_of(word)

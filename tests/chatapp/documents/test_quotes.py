@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from chatapp.documents.extraction.shape import Block, BlockKind, Page
 from chatapp.documents.quotes import MIN_LETTERS, QuoteFinder
+from tests.any_text import any_text
 
 
 def document(*pages):
@@ -140,7 +141,7 @@ def test_a_quote_with_a_word_that_is_not_in_the_document_is_never_found(words, o
     assert QuoteFinder(document(" ".join(words))).find(" ".join(quote)) is None
 
 
-@given(st.text(max_size=300), st.text(max_size=100))
+@given(any_text(max_size=300), any_text(max_size=100))
 def test_what_is_found_has_the_letters_of_the_quote(text, quote):
     """For any text at all: nothing is raised, and a place that is returned is within its page."""
     place = QuoteFinder(document(text, quote)).find(quote)

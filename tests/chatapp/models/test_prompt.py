@@ -16,9 +16,10 @@ from chatapp.models.openai.errors import ServerErrors
 from chatapp.models.openai.request import chat_messages
 from chatapp.models.openai.stream import AnswerParser, EventStream
 from chatapp.models.prompt import ChatTurn, alternating_turns, clean_text
+from tests.any_text import any_text
 
 ANY_TEXT = st.text(st.characters())  # lone surrogates and NUL included
-TEXT = st.text()
+TEXT = any_text()
 ERRORS = ServerErrors("Gemma", "http://localhost", False, "URL", "KEY", "MODEL")
 
 
@@ -173,7 +174,7 @@ def test_invalid_bytes_raise_a_server_error(chunks):
 # Anything that JSON can hold, in every place where a server puts an object, a list, a text or a number.
 ODD = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "x", "stop", "abort"]),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(any_text(max_size=3), inner, max_size=2),
     max_leaves=3,
 )
 

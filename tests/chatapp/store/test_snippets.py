@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from chatapp.store.folding import fold, unfolded
 from chatapp.store.snippets import AROUND, has_all, snippet, words_of
+from tests.any_text import any_text
 
 # Letters that fold to nothing, to one and to several, and pictures of several characters.
 PIECES = [
@@ -30,7 +31,7 @@ PIECES = [
     " ",
     "x" * 50,
 ]
-TEXTS = st.one_of(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), st.text(max_size=80))
+TEXTS = st.one_of(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), any_text(max_size=80))
 
 
 @pytest.mark.slow

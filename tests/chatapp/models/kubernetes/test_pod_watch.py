@@ -20,6 +20,7 @@ from chatapp.models.kubernetes.pod_watch import PodWatch
 from chatapp.models.kubernetes.reflector import PAUSE_SECONDS
 from chatapp.models.kubernetes.workload import Workload
 from chatapp.models.openai.model import OpenAICompatibleModel
+from tests.any_text import any_text
 from tests.fakes.kubernetes_objects import (
     CREATED,
     LATER,
@@ -326,7 +327,11 @@ KEYS = [
     ),
 ]
 ANY_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["PodScheduled", "False", LATER]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | any_text(max_size=5)
+    | st.sampled_from(["PodScheduled", "False", LATER]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
     max_leaves=20,
 )
