@@ -41,14 +41,14 @@ async def test_a_chosen_file_is_imported_and_its_conversations_are_listed(open_c
     await expect(page.tab.get_by_text("Rye bread").first).to_be_attached()
 
 
-async def test_a_file_that_is_no_export_is_refused_in_the_panel(open_chat, chat):
-    page = await open_chat(chat.url)
-    await page.tab.get_by_role("button", name="Settings and data").click()
-    panel = page.tab.locator("#import")
+async def test_a_file_that_is_no_export_is_refused_in_the_panel(new_chat):
+    await new_chat.tab.get_by_role("button", name="Settings and data").click()
+    panel = new_chat.tab.locator("#import")
     file = {"name": "photo.png", "mimeType": "image/png", "buffer": b"\x89PNG"}
     await panel.locator("input[type=file]").set_input_files(file)
     await expect(panel.locator(".refusal")).to_contain_text("There are no conversations in this file")
     await expect(panel.get_by_role("button", name="Choose a file")).to_be_enabled()
+    await new_chat.tab.keyboard.press("Escape")
 
 
 async def test_a_hebrew_name_in_an_english_sentence_keeps_its_direction(new_chat):
