@@ -312,13 +312,16 @@ def _event_loop() -> Iterator[None]:
     asyncio.set_event_loop(loop)
     executor = ThreadPoolExecutor(max_workers=4, initializer=with_a_loop)
     loop.set_default_executor(executor)
+    has_ended = False
     try:
         yield
+        has_ended = True
     finally:
         loop.run_until_complete(_shutdown_callbacks())
         executor.shutdown()
         for each in (loop, *threads_loops):
-            _cancel_tasks(each)
+            if not has_ended:  # else none waits; to look for one takes an eighth of a run
+                _cancel_tasks(each)
             each.close()
         asyncio.set_event_loop(None)
 

@@ -94,7 +94,7 @@ async def test_the_chat_leaves_more_servers_alone_and_the_autoscaler_leaves_a_sl
     assert autoscaler.written == [MOST]
 
 
-@pytest.mark.parametrize("cycles", [6, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("cycles", [pytest.param(6, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.long)])
 async def test_they_do_not_fight_while_both_change_the_scale(cluster, cycles):
     async with replicas(cluster) as models, autoscaling(cluster) as autoscaler:
         await cluster.until(lambda: cluster.record.since_ms)
