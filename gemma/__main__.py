@@ -71,15 +71,18 @@ def _serve(gpu: Gpu, profile: GpuProfile, port: int) -> int:
     print(f"Serving {profile.model} on {HOST}:{port}; {where} finds it. Stop with Ctrl-C.", flush=True)
     # Ctrl-C reaches the whole process group: this process waits for vLLM, which shuts down by itself.
     stopped: list[int] = []
-    server = subprocess.Popen([VENV / "bin/vllm", "serve", *arguments], env=environment)
+    server: subprocess.Popen[bytes] | None = None
 
     def stop(number: int, _frame: object) -> None:
         stopped.append(number)
-        if number != signal.SIGINT or len(stopped) > 1:
+        if server and (number != signal.SIGINT or len(stopped) > 1):
             server.terminate()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
+    server = subprocess.Popen([VENV / "bin/vllm", "serve", *arguments], env=environment)
+    if stopped:  # before vLLM was there to be stopped
+        server.terminate()
     status = server.wait()
     return 0 if stopped else status
 

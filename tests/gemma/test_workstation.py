@@ -187,6 +187,26 @@ def test_ctrl_c_ends_vllm_and_the_command_cleanly(project, number):
     assert output.endswith("bye\n")
 
 
+SIGNALLED_IN_POPEN = """
+import os, signal, subprocess
+
+class Popen(subprocess.Popen):
+    def __init__(self, command, **options):
+        super().__init__(command, **options)
+        if "serve" in command:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+subprocess.Popen = Popen
+"""
+
+
+def test_a_signal_while_vllm_is_being_started_ends_it_too(project, monkeypatch):
+    smi(project, L4)
+    (project / "sitecustomize.py").write_text(SIGNALLED_IN_POPEN)
+    monkeypatch.setenv("PYTHONPATH", f"{project}:{ROOT}")
+    assert "Traceback" not in output_of(start(project, "serve", "--port", str(free_port())), 0)
+
+
 def test_the_commands_own_failure_is_its_status(project):
     smi(project, L4)
     write_program(project / ".venv-vllm/bin/vllm", "#!/bin/sh\necho out of memory; exit 3\n")
