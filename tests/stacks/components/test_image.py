@@ -205,7 +205,6 @@ class TestCloudBuild:
         assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_a_failed_build_does_not_change_the_running_chat() -> None:
     run_ = seen(GCP)
     chat = run_.one("Deployment", "gradio-chat-deployment")
