@@ -83,7 +83,7 @@ def _document(html: str, up: str, head: str) -> tuple[bytes, bytes, tuple[str, .
     """Return the page, the page compressed with brotli, and the hashes of its scripts."""
     page = completed(html, up=up, head=head)
     content = page.encode()
-    return content, brotli.compress(content), hashes(page)
+    return content, brotli.compress(content, quality=page_files.BROTLI_QUALITY), hashes(page)
 
 
 def image_sources(host: str, root_url: str = "") -> tuple[str, ...]:
