@@ -169,7 +169,7 @@ async def test_only_the_routes_that_the_page_needs_are_open(settings):
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(allowed), base_url="http://localhost") as http,
     ):
-        for route in _routes(allowed.app.routes):
+        for route in _routes(allowed.app.app.routes):
             path = re.sub(r"\{[^}]*\}", "x", route.path)
             for method, address in itertools.product(route.methods or (), (path, f"/gradio_api{path}")):
                 response = await http.request(method, address)
@@ -205,6 +205,36 @@ async def test_all_other_addresses_are_not_found(chat_url, path):
     async with aiohttp.ClientSession() as http, http.get(f"{chat_url}{path}") as response:
         assert response.status == 404
         assert "There is nothing at this address." in await response.text()
+
+
+async def test_gradio_compresses_a_file_once_and_answers_conditions_itself(settings, monkeypatch):
+    app = await create_app(settings)
+    requests = []
+    once = app.routes[-1].app.app
+    assert isinstance(once, gradio_compat.CompressedOnce)
+    gradio = once.app
+
+    async def count(scope, *rest):
+        requests.append(scope["path"])
+        await gradio(scope, *rest)
+
+    monkeypatch.setattr(once, "app", count)
+    path = "/" + gradio_compat.katex_files()[1]
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
+        plain = await http.get(path, headers={"accept-encoding": "identity"})
+        assert "content-encoding" not in plain.headers
+        for encoding in ("br", "gzip"):
+            first, second = [await http.get(path, headers={"accept-encoding": encoding}) for _ in range(2)]
+            assert first.headers["content-encoding"] == encoding
+            assert first.content == second.content == plain.content
+            assert first.headers.multi_items() == second.headers.multi_items()
+        assert requests == [path] * 3, "each form but the plain one is kept"
+        part = await http.get(path, headers={"range": "bytes=0-9", "accept-encoding": "br"})
+        assert len(part.content) <= len(plain.content)
+        assert len(requests) == 4
+        assert (await http.get("/assets/nothing.js")).status_code == 404
+        assert (await http.get("/assets/nothing.js")).status_code == 404
+        assert len(requests) == 6
 
 
 async def test_gradio_sees_no_query(chat_url):
