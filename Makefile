@@ -72,13 +72,13 @@ cost: stack ## estimate what the deployment costs, by part (ARGS=--json)
 test: dev ## check the code and run all tests but the long ones
 	$(call with-checks,$(PYTEST))
 
-# One worker a core, as for make long: each costs 13 s of CPU before its first test, and the checks take a core as well.
+# One worker a core: each costs 13 s of CPU before its first test, and the checks take a core as well.
 quick: dev ## check the code and run the fast tests
 	$(call with-checks,$(PYTEST) -n auto --ignore=tests/browser -m '$(HERE) and not browser and not slow and not long')
 
-# One worker a core: most of these tests compute, and one of them sends a number of questions in a given time.
+# The dearest test, of faults, waits for two thirds of its time: the third worker takes the core that it leaves.
 long: dev ## run the tests that take minutes
-	$(PYTEST) -n auto -m '$(HERE) and long'
+	$(PYTEST) -m '$(HERE) and long'
 
 # It takes an hour where it has to build an API server (ARGS=--dry-run shows the steps).
 engine: dev ## run the tests with a real API server and Pulumi's engine, and get what they need

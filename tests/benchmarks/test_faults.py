@@ -49,7 +49,7 @@ async def run():
 )
 async def test_no_acknowledged_turn_is_lost(run, turns, seconds, options):
     process = await run("--turns", str(turns), "--seconds", str(seconds), "--seed", "1", "--no-probe", *options)
-    async with asyncio.timeout(seconds + 600):
+    async with asyncio.timeout(seconds + 1800):
         output, _ = await process.communicate()
     report = output.decode()
     assert process.returncode == 0, report
