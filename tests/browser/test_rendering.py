@@ -247,10 +247,12 @@ async def test_a_diagram_that_loops_is_ended_in_time_and_stays_text(page, gemma)
 async def test_a_diagram_whose_settings_repeat_themselves_is_not_drawn(new_chat, gemma):
     levels = "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in itertools.pairwise("abcdefg"))
     gemma.answer = [f"```mermaid\n---\na: &a [x]\n{levels}title: *g\n---\ngraph TD\n A --> B\n```"]
+    frames = await new_chat.tab.locator("iframe").count()  # one stays open after an earlier diagram on this page
     await new_chat.ask("Draw")
     await new_chat.tab.wait_for_timeout(300)
-    await expect(new_chat.tab.locator("iframe")).to_have_count(0)
     await expect(new_chat.answers).to_contain_text("A --> B")
+    await expect(new_chat.answers.locator("[data-diagram]")).to_have_count(0)
+    await expect(new_chat.tab.locator("iframe")).to_have_count(frames)
 
 
 def data_url(kind, file):
