@@ -161,8 +161,9 @@ async def _phases(rig: Rig, pace: Pace, options: argparse.Namespace) -> list[Spa
         spans.append(Span(phase, began, time.monotonic()))
     missing = options.turns - pace.begun
     if missing > 0:
-        print(f"The last {missing} turns, which were held up before", flush=True)
-        await pace.run(spans[-1].phase.name, missing, 1.0, at_most=LATE_SECONDS)
+        print(f"The last {missing} turns, which were held up before, at the same rate", flush=True)
+        seconds = missing * options.seconds / options.turns
+        await pace.run(spans[-1].phase.name, missing, seconds, at_most=seconds + LATE_SECONDS)
     return spans
 
 
