@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from gemma.arguments import SERVED_NAME
 from gemma.profiles import supports_images
-from stacks.components.chat_pod import DATA_DIR, METRICS_PORT, PORT, SHUTDOWN_SECONDS
+from stacks.components.chat_pod import DATA_DIR, METRICS_PORT, PORT, SHUTDOWN_SECONDS, VOLUME_SHUTDOWN_SECONDS
 from stacks.components.model_pod import APP as MODEL_SERVER
 from stacks.settings import secret_output
 
@@ -102,7 +102,9 @@ VARIABLES: Mapping[str, Callable[[Sources], Value]] = {
     "CHAT_LOG_FORMAT": _fixed("json"),
     "CHAT_DATA_DIR": _fixed(DATA_DIR),
     "CHAT_EMBEDDED_MODEL": _fixed("false"),
-    "CHAT_SHUTDOWN_SECONDS": _fixed(str(SHUTDOWN_SECONDS)),
+    "CHAT_SHUTDOWN_SECONDS": lambda sources: str(
+        SHUTDOWN_SECONDS if sources.settings.on_gcp else VOLUME_SHUTDOWN_SECONDS
+    ),
     "THEME": _setting("theme"),
     "CHAT_OTEL_ENDPOINT": _setting("otel_endpoint"),
     # Sign-in

@@ -34,8 +34,10 @@ HEALTH = "/healthz"
 RESOURCES = ("500m", "1Gi", "2Gi")
 """CPU, memory and ephemeral storage of a replica."""
 DATA_DIR = "/data"
-PRE_STOP_SECONDS, SHUTDOWN_SECONDS, GRACE_SECONDS = 10, 30, 120
-"""Before the chat is told to stop; for its running answers; until it is killed."""
+PRE_STOP_SECONDS, SHUTDOWN_SECONDS, GRACE_SECONDS = 10, 110, 200
+"""Before the chat is told to stop; for its running answers, as long as Gemma's server has; until it is killed."""
+VOLUME_SHUTDOWN_SECONDS = 30
+"""For running answers where the history is on a volume: the next pod starts only afterwards, and takes no question."""
 
 
 def chat_pod(args: ChatAppArgs, account: kubernetes.core.v1.ServiceAccount) -> kubernetes.core.v1.PodSpecArgs:
@@ -47,8 +49,8 @@ def chat_pod(args: ChatAppArgs, account: kubernetes.core.v1.ServiceAccount) -> k
         automount_service_account_token=False,
         # They would set CHAT_PORT=tcp://... for a Service called chat.
         enable_service_links=False,
-        # Removal from the load balancer (10 s), ending open pages and running answers (30 s), saving the queue of cloud
-        # writes (30 s), and room for a busy machine: writes that are still queued after that are lost with the pod.
+        # Removal from the load balancer (10 s), running answers (110 s), saving the queue of cloud writes (30 s), and
+        # room for a busy machine: writes that are still queued after that are lost with the pod.
         termination_grace_period_seconds=GRACE_SECONDS,
         security_context=pod_security(user=USER, group=USER),
         topology_spread_constraints=_spread() if args.replicas > 1 else None,

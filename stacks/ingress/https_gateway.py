@@ -9,7 +9,7 @@ import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 
-from stacks.components.chat_pod import APP, HEALTH, PORT
+from stacks.components.chat_pod import APP, HEALTH, PORT, PRE_STOP_SECONDS, SHUTDOWN_SECONDS
 from stacks.components.manifests import custom_object
 from stacks.components.waiting import condition
 from stacks.components.workloads import metadata
@@ -161,7 +161,8 @@ class HttpsGateway(pulumi.ComponentResource):
             "timeoutSec": ANSWER_SECONDS,
             # Temporary chats, and the latest writes of a page, are in one replica.
             "sessionAffinity": {"type": "GENERATED_COOKIE", "cookieTtlSec": 86_400},
-            "connectionDraining": {"drainingTimeoutSec": 60},
+            # As long as a pod that ends writes answers.
+            "connectionDraining": {"drainingTimeoutSec": PRE_STOP_SECONDS + SHUTDOWN_SECONDS},
             "logging": {"enabled": True},
         }
         dependencies: list[pulumi.Resource] = [*args.depends_on]

@@ -549,21 +549,19 @@ class TestChat:
     def test_is_available_during_a_rollout_and_has_time_to_stop(self) -> None:
         from chatapp.config.settings import Settings
 
-        chat = deployed().one("Deployment", "gradio-chat-deployment")
-        assert chat["spec.strategy.rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
-        pod = chat["spec.template.spec"]
-        environment = {e["name"]: e.get("value") for e in pod["containers"][0]["env"]}
-        pages = int(environment["CHAT_SHUTDOWN_SECONDS"])
         journal = Settings.model_fields["drain_seconds"].default
-        leaving = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-        assert pod["terminationGracePeriodSeconds"] > leaving + pages + journal
-
-    def test_has_120_seconds_to_stop(self) -> None:
-        for run in (deployed(), on_kubernetes()):
-            assert (
-                run.one("Deployment", "gradio-chat-deployment")["spec.template.spec.terminationGracePeriodSeconds"]
-                == 120
-            )
+        # The next pod can begin only after the end of the one that has the volume.
+        for run, update, answers in (
+            (deployed(), {"maxUnavailable": 0, "maxSurge": 1}, 110),
+            (on_kubernetes(), None, 30),
+        ):
+            chat = run.one("Deployment", "gradio-chat-deployment")
+            assert chat["spec.strategy"].get("rollingUpdate") == update
+            pod = chat["spec.template.spec"]
+            environment = {e["name"]: e.get("value") for e in pod["containers"][0]["env"]}
+            assert environment["CHAT_SHUTDOWN_SECONDS"] == str(answers)
+            leaving = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+            assert pod["terminationGracePeriodSeconds"] > leaving + answers + journal
 
     def test_no_service_exposes_the_metrics_port(self) -> None:
         for run in (deployed(), on_kubernetes()):
