@@ -37,7 +37,7 @@ from benchmarks.rollout_parts.people import Counts, Person
 from benchmarks.rollout_parts.server import Servers
 from benchmarks.rollout_parts.service import Service
 from chatapp.auth.anonymous import AnonymousAuthenticator
-from stacks.components.chat_pod import PRE_STOP_SECONDS, SHUTDOWN_SECONDS
+from stacks.components.chat_pod import GRACE_SECONDS, PRE_STOP_SECONDS, SHUTDOWN_SECONDS
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.vllm_command import VARIABLE, given
 
@@ -83,7 +83,9 @@ class Rig:
     async def new_chat(self) -> Chat:
         """Return a chat that serves."""
         place = Path(tempfile.mkdtemp(prefix="chat-", dir=self.folder))
-        chat = await self.stack.enter_async_context(Chat(place, self.settings))
+        chat = await self.stack.enter_async_context(
+            Chat(place, self.settings, end_seconds=GRACE_SECONDS - PRE_STOP_SECONDS)
+        )
         await chat.start()
         return chat
 

@@ -210,6 +210,7 @@ class Chat:
         folder: of its data and its log.
         settings: environment variables.
         module: what is run in place of ``chatapp``.
+        end_seconds: in which it must end; it is killed after that.
 
     Attributes:
         serving: set while it accepts requests.
@@ -217,7 +218,14 @@ class Chat:
         crashes: a sentence for each unexpected end.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str], module: str = "chatapp") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str],
+        module: str = "chatapp",
+        *,
+        end_seconds: float = END_SECONDS,
+    ) -> None:
         self._module = module
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -228,6 +236,7 @@ class Chat:
         self.crashes: list[str] = []
         self._folder = folder
         self._settings = dict(settings)
+        self._end_seconds = end_seconds
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -281,10 +290,10 @@ class Chat:
         if self._process.returncode is None:
             self._process.send_signal(number)
         try:
-            async with asyncio.timeout(END_SECONDS):
+            async with asyncio.timeout(self._end_seconds):
                 status = await self._process.wait()
         except TimeoutError:
-            self.crashes.append(f"The chat had not ended {END_SECONDS:.0f} s after {number.name}.")
+            self.crashes.append(f"The chat had not ended {self._end_seconds:.0f} s after {number.name}.")
             self._process.kill()
             status = await self._process.wait()
         if self._reading is not None:
