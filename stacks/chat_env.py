@@ -103,7 +103,7 @@ VARIABLES: Mapping[str, Callable[[Sources], Value]] = {
     "CHAT_DATA_DIR": _fixed(DATA_DIR),
     "CHAT_EMBEDDED_MODEL": _fixed("false"),
     "CHAT_SHUTDOWN_SECONDS": lambda sources: str(
-        SHUTDOWN_SECONDS if sources.settings.on_gcp else VOLUME_SHUTDOWN_SECONDS
+        VOLUME_SHUTDOWN_SECONDS if sources.database is None else SHUTDOWN_SECONDS
     ),
     "THEME": _setting("theme"),
     "CHAT_OTEL_ENDPOINT": _setting("otel_endpoint"),

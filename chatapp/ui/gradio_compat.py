@@ -38,7 +38,7 @@ ALLOWED = re.compile(r"/|/theme\.css|/assets/[A-Za-z0-9._-]{1,200}")
 # second and its progress 100 times. Measured: 5.6 % of a core for an idle chat (gradio 6.31).
 QUEUE_POLL_SECONDS = 5.0
 _HEAD = "<head>"
-_CONDITIONS = ("range", "if-none-match", "if-modified-since")  # of which the answer depends
+_CONDITIONS = ("range", "if-none-match", "if-modified-since")  # on which the answer depends
 # The title and the description for other sites, which the page replaces, and the script for a page in a frame, which
 # the security policy forbids.
 _REMOVED = re.compile(
