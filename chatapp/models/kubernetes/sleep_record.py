@@ -55,6 +55,8 @@ class SleepRecord:
         since_ms: when the state was entered.
         used_ms: the last use, noted at most once a minute by each replica.
         took: seconds that the last wakes took, the newest last.
+        was_asleep: it is asleep, or wakes from that. Only then a wake is measured: a question that comes while the
+            model is to be scaled down can keep it up, which takes seconds.
     """
 
     version: str = ""
@@ -62,6 +64,7 @@ class SleepRecord:
     since_ms: int = 0
     used_ms: int = 0
     took: tuple[int, ...] = ()
+    was_asleep: bool = False
 
     @classmethod
     def of(cls, configmap: object) -> SleepRecord:
@@ -75,13 +78,14 @@ class SleepRecord:
             since_ms=_number(at(data, "since")),
             used_ms=_number(at(data, "used")),
             took=tuple(took[-MEASURED:]),
+            was_asleep=text(at(data, "wasAsleep")) == "true",
         )
 
     def change(self) -> dict[str, Any]:
         """Return the change that stores it, if the ConfigMap still has its version."""
         data = {"state": self.state.value, "since": str(self.since_ms), "used": str(self.used_ms)}
-        took = ",".join(map(str, self.took))
-        return {"metadata": {"resourceVersion": self.version}, "data": data | {"took": took}}
+        data |= {"took": ",".join(map(str, self.took)), "wasAsleep": "true" if self.was_asleep else "false"}
+        return {"metadata": {"resourceVersion": self.version}, "data": data}
 
     @property
     def usual_seconds(self) -> int:
@@ -97,10 +101,11 @@ class SleepRecord:
 
     def entered(self, state: SleepState, now_ms: int) -> SleepRecord:
         """Return it in another state."""
-        took = self.took
-        if (self.state, state) == (SleepState.WAKING, SleepState.AWAKE) and now_ms - self.since_ms < _LONGEST_WAKE_MS:
+        took, woke = self.took, (self.state, state) == (SleepState.WAKING, SleepState.AWAKE)
+        if woke and self.was_asleep and now_ms - self.since_ms < _LONGEST_WAKE_MS:
             took = (*took, max(1, (now_ms - self.since_ms) // 1000))[-MEASURED:]
-        return dataclasses.replace(self, state=state, since_ms=now_ms, took=took)
+        was_asleep = state is SleepState.ASLEEP or (self.was_asleep and state is SleepState.WAKING)
+        return dataclasses.replace(self, state=state, since_ms=now_ms, took=took, was_asleep=was_asleep)
 
     def next_step(
         self, replicas: int, now_ms: int, idle_ms: int, *, is_ready: bool, opened_ms: int | None = None

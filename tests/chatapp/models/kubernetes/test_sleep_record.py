@@ -10,7 +10,7 @@ NOW = 1_780_000_000_000
 
 def record(state, *, since=0, used=0, took=()):
     """Return a record; times are milliseconds ago."""
-    return SleepRecord("7", state, NOW - since, NOW - used, took)
+    return SleepRecord("7", state, NOW - since, NOW - used, took, was_asleep=state is SleepState.ASLEEP)
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,29 @@ def test_usual_time_is_documented_at_first_and_then_the_median_of_the_last_wakes
     measured = SleepRecord()
     assert measured.usual_seconds == USUAL_SECONDS
     for seconds in (9999, 200, 210, 220, 230, 1000):
-        measured = measured.entered(SleepState.WAKING, NOW).entered(SleepState.AWAKE, NOW + 1000 * seconds)
+        asleep = measured.entered(SleepState.ASLEEP, NOW - 1)
+        measured = asleep.used(NOW).entered(SleepState.AWAKE, NOW + 1000 * seconds)
     assert measured.took == (200, 210, 220, 230, 1000)
     assert measured.usual_seconds == 240
 
 
 def test_wake_of_a_day_is_not_taken_for_usual():
-    assert record(SleepState.WAKING, since=24 * 3600 * 1000).entered(SleepState.AWAKE, NOW).took == ()
+    waking = record(SleepState.ASLEEP).used(NOW)
+    assert waking.entered(SleepState.AWAKE, NOW + 3_600_000).took == (3600,)
+    assert waking.entered(SleepState.AWAKE, NOW + 24 * 3_600_000).took == ()
+
+
+def test_model_that_a_question_kept_from_falling_asleep_did_not_take_time_to_wake():
+    kept = record(SleepState.ENDING).used(NOW)
+    awake = kept.entered(SleepState.AWAKE, NOW + SETTLE_MS)
+    assert (kept.state, awake.took) == (SleepState.WAKING, ())
+    later = awake.entered(SleepState.ENDING, NOW).entered(SleepState.ASLEEP, NOW).used(NOW)
+    assert later.entered(SleepState.AWAKE, NOW + 240_000).took == (240,)
+
+
+def test_wake_that_was_given_up_and_begun_again_is_not_measured():
+    given_up = record(SleepState.ASLEEP).used(NOW).entered(SleepState.ENDING, NOW + IDLE)
+    assert given_up.used(NOW + IDLE).entered(SleepState.AWAKE, NOW + IDLE + 90_000).took == ()
 
 
 def test_record_is_read_as_it_was_stored():

@@ -266,7 +266,7 @@ async def test_right_to_watch_that_is_granted_later_is_used(kubernetes, watch):
 async def test_status_is_the_models_own_while_the_api_is_away_and_the_watch_goes_on_after_it(kubernetes, watch):
     await opened(kubernetes, watch)
     await kubernetes.stop()
-    await until(lambda: kubernetes.watches == 0)
+    await until(lambda: not watch._pods.is_watched)  # the end of the stream has come
     assert await watch.status() is None, "not what was known before"
     kubernetes.pods = [pod(waiting("ContainerCreating"))]
     await kubernetes.start()
