@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 TURNS, SECONDS, PEOPLE = 5000, 480.0, 20
 LATE_SECONDS = 600.0  # at most, for the remaining turns after all phases
+EMULATOR_NICE = 10  # while turns are measured: a tenth of the share of what competes with it for a core
 FILES = "files"
 FAILURES = ("lost", "doubled", "out of order", "wrong", "kept though refused")
 
@@ -122,7 +123,7 @@ async def _build_rig(stack: AsyncExitStack, folder: Path, options: argparse.Name
     """Start everything except the chat."""
     clock = folder / "clock"
     clock.write_bytes(bytes(8))
-    emulator = await stack.enter_async_context(Emulator(folder))
+    emulator = await stack.enter_async_context(Emulator(folder, nice=EMULATOR_NICE if options.probe else 0))
     proxy = await stack.enter_async_context(Proxy(emulator.port, options.seed))
     backend = await stack.enter_async_context(Backend())
     disk = stack.enter_context(SmallDisk(folder / "small")) if can_mount(folder) else None

@@ -79,9 +79,16 @@ class Emulator:
 
     It keeps its data in memory. `restart` therefore exports them, kills it, and starts a new one that imports them:
     acknowledged writes stay, and every document has a new update time.
+
+    Args:
+        folder: gets its log.
+        nice: its niceness once it runs. Firestore takes no CPU from a chat, but its emulator does: for each query it
+            reads the whole database, deleted documents too. That took 4 ms of CPU with an empty database, 15 with 5,000
+            documents and 56 with 20,000 (Google Cloud CLI 528), so at the end of a long run it takes a core.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, nice: int = 0) -> None:
+        self._nice = nice
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self._folder = folder
@@ -142,6 +149,7 @@ class Emulator:
         with (self._folder / "emulator.log").open("ab") as log:
             self._process = await _start_process(*command, *arguments, stdout=log, stderr=log)
         await _wait_until_healthy(f"http://{self.host}/", self._process, "The emulator")
+        os.setpriority(os.PRIO_PGRP, self._process.pid, self._nice)  # all its threads
 
     async def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:

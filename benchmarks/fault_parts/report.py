@@ -39,7 +39,8 @@ EXPLANATION = (
     f"the p99s. The aim is a p50 of store of {MOST_MS} ms and a p99 of {LATEST_MS} where bare takes {QUIET_MS} at most "
     f"(p50), else a p50 of {MOST_BARE} times bare. That process has a disk and a clock of its own, which no phase "
     "fills or sets, and is not ended: in killed, ended, clock and full it shows what the start of a chat beside it "
-    "costs. Its turns before the first phase, while everything starts, are not counted."
+    "costs. The emulator, in whose place Firestore has machines of its own, has a lower priority. Turns before the "
+    "first phase, while everything starts, are not counted."
 )
 
 
