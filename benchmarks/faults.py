@@ -178,6 +178,9 @@ async def _audit(rig: Rig, book: Book, people: Sequence[User]) -> Findings:
         rig.chat.crashes.append(f"The chat ended with {status} after SIGTERM.")
     if left := pending_writes(rig.chat.data_folder):
         rig.chat.crashes.append(f"{left} writes still wait in the journal, with nothing in their way.")
+    if rig.emulator.nice:  # all is measured
+        rig.emulator.nice = 0
+        await rig.emulator.restart()
     with mock.patch.dict(os.environ, FIRESTORE_EMULATOR_HOST=rig.emulator.host):
         everything, libraries = await read_firestore(people), await read_libraries(people)
     findings = audit(book, everything)

@@ -88,7 +88,7 @@ class Emulator:
     """
 
     def __init__(self, folder: Path, *, nice: int = 0) -> None:
-        self._nice = nice
+        self.nice = nice
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self._folder = folder
@@ -149,7 +149,7 @@ class Emulator:
         with (self._folder / "emulator.log").open("ab") as log:
             self._process = await _start_process(*command, *arguments, stdout=log, stderr=log)
         await _wait_until_healthy(f"http://{self.host}/", self._process, "The emulator")
-        os.setpriority(os.PRIO_PGRP, self._process.pid, self._nice)  # all its threads
+        os.setpriority(os.PRIO_PGRP, self._process.pid, self.nice)  # all its threads
 
     async def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:
