@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -73,8 +74,14 @@ def in_a_thread(serves):
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """Return a port that is free, and stays so: below those that a system gives to programs that ask for any.
+
+    Linux gives 32768 to 60999, macOS and Windows 49152 and above. Such a port could be another server's, or a client's,
+    before a process that has just been started listens there.
+    """
+    while not _is_free(port := 20_000 + secrets.randbelow(10_000)):
+        pass
+    return port
 
 
 _left_ports = []  # of chats that have ended

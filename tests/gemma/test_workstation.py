@@ -14,6 +14,7 @@ import pytest
 from gemma.memory import fit
 from gemma.profiles import GEMMA_3, GEMMA_4_QAT
 from gemma.workstation import Gpu, NoFit, chosen, gpus
+from tests.serving import free_port
 
 ROOT = Path(__file__).parents[2]
 VLLM = """#!/bin/sh
@@ -129,11 +130,6 @@ L4 = "0, NVIDIA L4, 23034, 22563, 580.65.06, 8.9"
 def test_gpus_are_read_from_nvidia_smi(project):
     smi(project, f"{L4}\n1, NVIDIA GB10, [N/A], [N/A], 580.65.06, 12.1")
     assert gpus() == [Gpu(0, "NVIDIA L4", 23034 / 1024, 22563 / 1024, 580, 8.9)]
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def test_without_a_gpu_one_sentence_says_so_and_names_the_other_way(project, monkeypatch):
