@@ -28,10 +28,15 @@ class CountingModel(ScriptedModel):
 
 
 async def test_all_models_are_checked_in_parallel():
-    models = [CountingModel(id=f"m{number}", seconds=0.2) for number in range(10)]
-    catalog = Catalog(models)
-    async with asyncio.timeout(1.5):
-        statuses = await catalog.check()
+    all_asked = asyncio.Barrier(10)
+
+    class TogetherModel(ScriptedModel):
+        async def status(self):
+            await all_asked.wait()
+            return READY
+
+    catalog = Catalog([TogetherModel(id=f"m{number}") for number in range(10)])
+    statuses = await catalog.check()
     assert [status.state for status in statuses.values()] == [ModelState.READY] * 10
     await catalog.aclose()
 
@@ -42,7 +47,7 @@ async def test_statuses_return_at_once_and_are_refreshed_in_the_background():
     assert catalog.statuses()["scripted"].state is ModelState.LOADING
     for _ in range(20):
         catalog.statuses()
-    await asyncio.sleep(0.15)
+    await asyncio.gather(*catalog._checks.values())
     assert catalog.statuses()["scripted"] == READY
     assert model.asked_status == 1
     await catalog.aclose()
@@ -115,7 +120,7 @@ async def test_failed_answer_expires_the_status():
     await catalog.check()
     catalog.expire("scripted")
     catalog.statuses()
-    await asyncio.sleep(0.05)
+    await asyncio.gather(*catalog._checks.values())
     assert model.asked_status == 2
     await catalog.aclose()
 

@@ -19,6 +19,8 @@ from chatapp.models.openai import readiness
 from chatapp.models.openai import sse as sse_events
 from chatapp.models.openai.model import OpenAICompatibleModel
 from tests.chatapp.models.answers import question, text_of
+from tests.clocks import LoopClock
+from tests.fakes.gate import Gate
 from tests.fakes.openai_server import FakeOpenAIServer, Reply
 
 QUESTION = "What is the secret of my life?"
@@ -201,6 +203,7 @@ async def test_surrogate_pair_in_two_deltas_becomes_one_character(connect):
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
 async def test_reasoning_is_not_shown_and_resets_the_timeout(connect, name):
     raw = [*sse(*[delta(None, **{name: "hm"})] * 6), *sse(delta("Yes", "stop"))]  # 0.84 s in all
+    LoopClock()
     async with FakeOpenAIServer(script=[Reply(raw=raw, seconds_between=0.12)]) as server:
         limits = TimeLimits(first_token=10, between_tokens=0.7)
         assert text_of(await ask(connect(server, limits=limits))) == "Yes"
@@ -422,16 +425,23 @@ async def test_reset_before_the_first_byte_is_retried(connect):
 
 
 async def test_restarting_server_is_retried(connect, monkeypatch):
-    server = FakeOpenAIServer()
+    server, clock = FakeOpenAIServer(), LoopClock()
     async with server:
         model = connect(server)
         assert await ask(model)
     _, error = await failure_of(model, ModelUnavailable)
     assert f"there is no response from {server.url}. Start the server there, or check CHAT_GEMMA_URL" in str(error)
-    monkeypatch.setattr(openai_compatible, "RETRY_SECONDS", 0.3)
+    paused = asyncio.Event()
+
+    def pause(_least, _most):
+        paused.set()
+        return 60.0  # of the two minutes until the answer must start
+
+    monkeypatch.setattr(openai_compatible.random, "uniform", pause)
     asking = asyncio.create_task(ask(model))
-    await asyncio.sleep(0.05)
+    await paused.wait()
     async with server:
+        await clock.pass_by(60)
         assert text_of(await asking) == "Hello from the fake."
 
 
@@ -508,16 +518,17 @@ async def test_pings_do_not_reset_the_timeout(connect):
 @pytest.mark.slow
 async def test_slow_reader_does_not_cause_a_timeout(connect):
     shown = ""
-    limits = TimeLimits(first_token=10, between_tokens=0.4)
+    limits, clock = TimeLimits(first_token=600, between_tokens=60), LoopClock()
     async with FakeOpenAIServer(answer=list("abc"), tokens_per_second=50) as server:
         async for event in connect(server, limits=limits).stream(question(QUESTION), GenerationParameters()):
-            await asyncio.sleep(0.5)  # longer than the timeout
+            await clock.pass_by(61)
             shown += event.text if isinstance(event, TextDelta) else ""
     assert shown == "abc"
 
 
 @pytest.mark.slow
 async def test_steady_answer_may_take_longer_than_every_timeout(connect):
+    LoopClock()
     async with FakeOpenAIServer(answer=["x"] * 8, tokens_per_second=10) as server:  # 0.8 s in all
         model = connect(server, limits=TimeLimits(first_token=0.7, between_tokens=0.7))
         assert text_of(await ask(model)) == "x" * 8
@@ -674,14 +685,15 @@ async def test_concurrent_statuses_share_one_probe(connect):
 
 
 async def test_no_probe_runs_beside_a_question(connect):
-    script = [Reply(status=500, body={}), Reply(seconds_to_headers=0.3)]
-    async with FakeOpenAIServer(script=script) as server:
+    async with FakeOpenAIServer(script=[Reply(status=500, body={})]) as server:
         model = connect(server)
         await failure_of(model)
+        server.gate = Gate()
         asking = asyncio.create_task(ask(model))
         await until(lambda: server.running == 1)
         assert (await model.status()).state is ModelState.UNAVAILABLE
         assert len(server.requests) == 2
+        server.gate.open()
         await asking
         assert (await model.status()).state is ModelState.READY
 
