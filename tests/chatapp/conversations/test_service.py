@@ -9,6 +9,7 @@ from chatapp.conversations.service import Conversations
 from chatapp.conversations.updates import ConversationUpdates
 from chatapp.domain.conversation import Conversation, now_ms
 from chatapp.domain.errors import ConversationNotFound
+from tests.clocks import LoopClock
 
 
 class NoTurns:
@@ -53,9 +54,10 @@ async def becomes_purged(store, id_="c"):
 
 async def test_a_deleted_conversation_is_purged_after_the_undo_time(store, made):
     await created(store)
-    conversations = made(undo_seconds=0.05)
+    conversations, clock = made(undo_seconds=600), LoopClock()
     await conversations.delete("ann", "c")
     assert (await store.conversation("ann", "c")).deleted_ms
+    await clock.pass_by(601)
     await becomes_purged(store)
     with pytest.raises(ConversationNotFound):
         await conversations.restore("ann", "c")
@@ -63,10 +65,12 @@ async def test_a_deleted_conversation_is_purged_after_the_undo_time(store, made)
 
 async def test_a_restored_conversation_stays(store, made):
     conversation = await created(store)
-    conversations = made(undo_seconds=0.05)
+    conversations, clock = made(undo_seconds=600), LoopClock()
     await conversations.delete("ann", "c")
+    (purge,) = conversations._purges.values()
     assert await conversations.restore("ann", "c") == conversation
-    await asyncio.sleep(0.1)
+    await clock.pass_by(601)
+    await asyncio.wait([purge])
     assert await conversations.open("ann", "c") == conversation
 
 
@@ -89,10 +93,11 @@ async def test_listing_schedules_no_purge_while_the_deletion_can_be_undone(store
 
 async def test_a_purge_respects_an_undo_on_another_replica(store, made):
     await created(store)
-    here, elsewhere = made(undo_seconds=0.05), made()
+    here, elsewhere, clock = made(undo_seconds=600), made(), LoopClock()
     await here.delete("ann", "c")
     await elsewhere.restore("ann", "c")
-    await asyncio.sleep(0.1)
+    await clock.pass_by(601)
+    await asyncio.gather(*here._purges.values())
     assert await here.open("ann", "c")
 
 

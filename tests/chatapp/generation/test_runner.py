@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import time
 from unittest.mock import AsyncMock
 
 import pytest
@@ -22,6 +23,7 @@ from chatapp.generation.queue import TurnLimits
 from chatapp.models import ModelState, ModelStatus, Waiting
 from chatapp.models.catalog import UnconfiguredModel
 from tests.chatapp.generation.running import answer_request, turn_request
+from tests.clocks import LoopClock
 from tests.fakes.models import ScriptedModel
 
 
@@ -59,13 +61,16 @@ async def test_answer_that_waits_for_its_model_says_why_and_does_not_use_up_its_
     monkeypatch.setattr("chatapp.generation.generator.max_seconds", lambda _: 0.2)
     waits = [Waiting("Gemma: it is waking up.")] * 8
     runner = await chat(ScriptedModel(*waits, Waiting(), "Hello", seconds_between=0.05))
+    LoopClock()
+    began = time.monotonic()
     conversation = await runner.start("ann", turn_request("Hi there"))
     (answer,) = runner.current("ann", conversation.id).answers
     reasons = {answer.waits_for async for _ in runner.watch("ann", conversation.id)}
     assert reasons == {"Gemma: it is waking up.", ""}
     _, stored = await store.messages("ann", conversation.id)
     assert (stored.content, stored.status) == ("Hello", MessageStatus.COMPLETE)
-    assert stored.seconds_to_first_token < 0.2, "counted from when the model was asked"
+    waited = len(waits) * 0.05
+    assert stored.seconds_to_first_token < time.monotonic() - began - waited, "counted from when the model was asked"
 
 
 async def test_question_that_is_stopped_while_its_model_wakes_costs_nothing(chat, store):
@@ -201,7 +206,7 @@ async def test_turn_that_is_cancelled_before_its_first_step_is_stored(chat, stor
 
     monkeypatch.setattr(runner._generator, "run", run_cancelled)
     conversation = await runner.start("ann", turn_request("go"))
-    await runner.finish(5)
+    await runner.finish(60)
     assert (await store.messages("ann", conversation.id))[-1].status is MessageStatus.STOPPED
     assert model.asked == []
 
@@ -496,7 +501,7 @@ async def test_answers_beyond_the_limits_wait_in_a_queue_with_their_position(cha
     model.gate.set()
     for user, one in zip("bcd", conversations[1:], strict=True):
         await stored_answer(store, user, one.id, lambda answer: answer.status is MessageStatus.COMPLETE)
-    await runner.finish(5)
+    await runner.finish(60)
     assert (runner.running_count, runner.waiting_count) == (0, 0)
 
 
@@ -546,7 +551,7 @@ async def test_graceful_shutdown_lets_answers_end(chat, store):
     runner = await chat(model)
     conversation = await runner.start("ann", turn_request("go"))
     await model.writing.wait()
-    finishing = asyncio.create_task(runner.finish(5))
+    finishing = asyncio.create_task(runner.finish(60))
     await asyncio.sleep(0)
     with pytest.raises(ModelUnavailable, match="restarting"):
         await runner.start("ann", turn_request("more"))
@@ -600,7 +605,7 @@ async def test_on_end_gets_only_the_tokens_of_a_continuation(chat, store):
     conversation = await runner.start("ann", turn_request("go"))
     answer = await finished(runner, "ann", conversation.id)
     await runner.continue_answer("ann", conversation.id, answer.id, answer_request("second"))
-    await runner.finish(5)
+    await runner.finish(60)
     assert [end.usage.completion_tokens for end in ends] == [2, 1]
     assert (await store.messages("ann", conversation.id))[-1].usage.completion_tokens == 3
 
@@ -647,12 +652,11 @@ async def test_question_is_answered_though_its_client_disconnects(chat, store):
     await asyncio.sleep(0)
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
-    for _ in range(100):
-        conversations = (await store.conversations("ann")).items
-        messages = await store.messages("ann", conversations[0].id) if conversations else []
-        if messages and messages[-1].status is MessageStatus.COMPLETE:
-            break
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(60):
+        while not (conversations := (await store.conversations("ann")).items):
+            await asyncio.sleep(0.01)
+    await stored_answer(store, "ann", conversations[0].id, lambda answer: answer.status is MessageStatus.COMPLETE)
+    messages = await store.messages("ann", conversations[0].id)
     assert [message.content for message in messages] == ["go", "answered anyway"]
 
 
@@ -704,7 +708,7 @@ async def test_retry_waits_for_a_question_that_is_being_stored(chat, store, monk
     await asyncio.sleep(0)
     may_store.set()
     assert (await first).id == (await retry).id
-    await runner.finish(5)
+    await runner.finish(60)
     assert len(await store.messages("ann", (await first).id)) == 2
 
 
@@ -750,7 +754,7 @@ async def test_pending_final_save_is_done_by_the_next_message_or_at_shutdown(cha
     runner = await chat(ScriptedModel("whole"))
     conversations = [await runner.start(user, turn_request("one")) for user in ("ann", "bob")]
     monkeypatch.setattr(store, "append", append_if_there_is_room)
-    await runner.finish(5)
+    await runner.finish(60)
     runner._closing = False
     full = False
     await runner.start("ann", turn_request("two", conversations[0].id))

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from chatapp.domain.errors import StoreUnavailable
+from chatapp.http.api import unsaved
+from tests.clocks import LoopClock
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.fakes.shared_cloud import SharedCloud
 from tests.page_client import PARAMETERS, open_page
@@ -55,8 +57,9 @@ async def unsaved_at_the_end(page, text):
 
 
 async def test_a_message_counts_as_sent_once_the_cloud_has_it_and_the_model_is_asked_meanwhile(
-    cloud, way, model, tmp_path
+    cloud, way, model, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr("chatapp.app.CLOUD_S", 60)
     async with chat(cloud, way, tmp_path, model, "cloud") as replica, open_page(replica.url) as page:
         way.is_open.clear()
         sending = asyncio.create_task(page.send("Hi", model="gemma", question=QUESTION))
@@ -71,7 +74,8 @@ async def test_a_message_counts_as_sent_once_the_cloud_has_it_and_the_model_is_a
 
 
 @pytest.mark.slow
-async def test_a_change_of_a_conversation_counts_once_the_cloud_has_it(cloud, way, model, tmp_path):
+async def test_a_change_of_a_conversation_counts_once_the_cloud_has_it(cloud, way, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("chatapp.app.CLOUD_S", 60)
     async with chat(cloud, way, tmp_path, model, "cloud") as replica, open_page(replica.url) as page:
         conversation = await page.send("Hi", model="gemma")
         await page.messages(conversation)
@@ -97,10 +101,12 @@ async def test_on_this_disk_alone_a_message_counts_as_sent_at_once(cloud, way, m
 @pytest.mark.slow
 @pytest.mark.parametrize("acknowledge", ["local", "cloud"])
 async def test_messages_that_the_cloud_does_not_have_are_marked_until_it_has_them(
-    cloud, way, model, tmp_path, acknowledge
+    cloud, way, model, tmp_path, acknowledge, monkeypatch
 ):
     async with chat(cloud, way, tmp_path, model, acknowledge) as replica, open_page(replica.url) as page:
-        assert await unsaved_at_the_end(page, "First") == []
+        with monkeypatch.context() as patient:
+            patient.setattr(unsaved, "PATIENCE_S", 60)
+            assert await unsaved_at_the_end(page, "First") == []
         way.is_broken = True
         assert await unsaved_at_the_end(page, "Second") == ["user", "assistant"]
         way.is_broken = False
@@ -114,11 +120,11 @@ async def test_messages_that_the_cloud_does_not_have_are_marked_until_it_has_the
 async def test_while_the_cloud_is_away_only_one_message_waits_for_it(cloud, way, model, tmp_path):
     async with chat(cloud, way, tmp_path, model, "cloud") as replica, open_page(replica.url) as page:
         way.is_broken = True
-        loop, seconds = asyncio.get_running_loop(), []
+        clock, seconds = LoopClock(), []
         for text in ("One", "Two", "Three"):
-            began = loop.time()
+            began = clock()
             await page.send(text, model="gemma")
-            seconds.append(loop.time() - began)
+            seconds.append(clock() - began)
         assert seconds[0] >= 0.9
         assert sum(seconds[1:]) < seconds[0] + 0.9
         way.is_broken = False  # on shutdown the chat waits until the cloud has what it took
