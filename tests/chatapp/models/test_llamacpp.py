@@ -192,12 +192,17 @@ async def test_stopped_answer_stops_the_computation(model):
     for answer in answers:
         await answer.aclose()
 
-    def busy():
-        before = sum(process_of(model).cpu_times()[:2])
-        time.sleep(0.15)
-        return sum(process_of(model).cpu_times()[:2]) - before > 0.03
+    def cpu_seconds():
+        return sum(process_of(model).cpu_times()[:2])
 
-    await until(lambda: not busy(), seconds=3)  # 2 * 512 tokens would take at least 10
+    def busy():
+        before = cpu_seconds()
+        time.sleep(0.15)
+        return cpu_seconds() - before > 0.03
+
+    began = cpu_seconds()
+    await until(lambda: not busy(), seconds=60)
+    assert cpu_seconds() - began < 3, "2 * 512 tokens would take at least 10"
     assert text_of(await ask(model))
 
 

@@ -138,7 +138,7 @@ async def test_slow_body_times_out():
 
 
 async def test_body_that_arrives_fast_enough_is_received():
-    async with Served(body_bytes_per_second=50_000) as served:
+    async with Served(body_seconds=0.9, body_bytes_per_second=50_000) as served:  # it takes longer
         reader, writer = await served.connection(HEAD)
         for _ in range(10):
             writer.write(b"x" * 10_000)

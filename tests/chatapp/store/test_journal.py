@@ -130,7 +130,7 @@ async def test_a_write_returns_while_the_cloud_has_not_answered(store, cloud, mo
 
 async def test_a_write_is_delivered_only_after_a_lull_so_that_its_turn_goes_on_first(place, cloud, monkeypatch):
     monkeypatch.setattr(journal_delivery, "LULL_S", 60.0)
-    store = await place.open(cloud, drain_seconds=5)
+    store = await place.open(cloud, drain_seconds=DEADLINE_S)
     conversation = a_conversation()
     await store.create("ana", conversation, question())
     assert not await store.delivered("ana", conversation.id, "question", seconds=0.3)
@@ -165,21 +165,21 @@ async def test_a_message_is_undelivered_until_the_cloud_has_it(store, cloud):
     assert await store.undelivered("ana", conversation.id) == {"question", "answer"}
     assert await store.undelivered("ben", conversation.id) == set()
     assert not await store.delivered("ana", conversation.id, "question", seconds=0.02)
-    waiting = asyncio.create_task(store.delivered("ana", conversation.id, "question", seconds=5))
+    waiting = asyncio.create_task(store.delivered("ana", conversation.id, "question", seconds=DEADLINE_S))
     await asyncio.sleep(0.01)
     assert not waiting.done()
     cloud.gate.set()
     assert await waiting
-    assert await store.delivered("ana", other.id, "question", seconds=5)
+    assert await store.delivered("ana", other.id, "question", seconds=DEADLINE_S)
     assert await cloud.message("ana", conversation.id, "question") == question()
     cloud.fails = lambda name, _: None if name in READS else StoreUnavailable("")
     await store.append("ana", conversation.id, answer("half", 1))
     assert await store.undelivered("ana", conversation.id) == {"answer"}
-    assert await store.delivered("ana", conversation.id, "question", seconds=5)  # an older message is there already
+    assert await store.delivered("ana", conversation.id, "question", seconds=DEADLINE_S)  # older: there
     assert not await store.delivered("ana", conversation.id, "answer", seconds=0.02)
     await store.delete("ana", conversation.id)
     assert await store.undelivered("ana", conversation.id) == set()
-    assert await store.delivered("ana", conversation.id, "never written", seconds=5)
+    assert await store.delivered("ana", conversation.id, "never written", seconds=DEADLINE_S)
 
 
 async def test_cached_data_is_read_and_written_without_a_cloud_request(store, cloud, monkeypatch):
@@ -477,8 +477,11 @@ async def test_the_calls_of_one_conversation_never_overlap_and_those_of_several_
     assert cloud.most_at_once == 1
     sent = [message for _, _, messages in cloud.writes for message in messages]
     assert sent == [f"q{number}@0" for number in range(5)]
+    cloud.gate.clear()
     for _ in range(12):
         await store.create("ana", a_conversation())
+    await becomes_true(lambda: cloud.at_once == 3)
+    cloud.gate.set()
     await delivered(store)
     assert cloud.most_at_once == 3
     await store.aclose()
@@ -590,8 +593,9 @@ async def test_slow_read_returns_cached_data_first_and_updates_the_cache_later(s
     await store.create("ana", conversation, question())
     await delivered(store)
     await cloud.append("ana", conversation.id, question("from another device", 3_000))
-    cloud.latency = 0.1  # longer than anybody waits for what was just seen
+    cloud.gate.clear()  # for longer than anybody waits for what was just seen
     assert await store.messages("ana", conversation.id) == [question()]
+    cloud.gate.set()
     await becomes_true(lambda: not store._cloud_reads.tasks)
     assert await store.messages("ana", conversation.id) == [question(), question("from another device", 3_000)]
 

@@ -422,8 +422,8 @@ async def test_text_deleted_just_before_a_kill_is_erased_when_the_chat_opens_aga
     await store.aclose()
 
 
-async def becomes_true(condition, seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
+async def becomes_true(condition) -> None:
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
@@ -693,7 +693,7 @@ sys.stdin.readline()
 
 
 async def test_a_lock_of_another_program_times_out_with_a_sentence(path):
-    store = await SQLiteStore.open(path, busy_timeout=0.3)
+    store = await SQLiteStore.open(path, busy_timeout=1.0)
     conversation = a_conversation()
     await store.create("ana", conversation, a_message("before"))
     other = start_python(HOLD_LOCK, path)
@@ -702,7 +702,7 @@ async def test_a_lock_of_another_program_times_out_with_a_sentence(path):
     outcomes = await asyncio.gather(
         *(store.append("ana", conversation.id, a_message("no")) for _ in range(20)), return_exceptions=True
     )
-    assert time.monotonic() - before < 3.0  # those that wait, wait together
+    assert time.monotonic() - before < 10.0  # those that wait, wait together
     assert all(isinstance(outcome, StoreUnavailable) and "locked" in str(outcome) for outcome in outcomes)
     assert str(path) not in str(outcomes[0])  # the person at the page need not know
     assert await texts(store, conversation) == ["before"]
