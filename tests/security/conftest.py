@@ -79,7 +79,8 @@ class SharedChat:
         return await request(self.http, method, self.url + path, caller, body)
 
 
-NAMES = ("ana", "bela", "carla", "dana")
+NAMES = ("ana", "bela", "carla", "dana", "erik")
+"""Ana's and Dana's data stay as they are; Erik's are deleted, by one test."""
 
 
 @pytest_asyncio.fixture(
