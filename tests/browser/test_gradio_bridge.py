@@ -3,6 +3,9 @@
 When one of these fails after an upgrade, Gradio has changed there, and only there (see docs/upgrade.md).
 """
 
+import asyncio
+import json
+
 import pytest
 from playwright.async_api import expect
 
@@ -72,3 +75,20 @@ async def test_texts_stand_in_their_rows_in_place_of_gradios_and_each_block_has_
     directions = "[...bridge.messageRows()[1].querySelectorAll('p')].map((block) => getComputedStyle(block).direction)"
     assert await in_bridge(new_chat, directions) == ["rtl", "ltr"]
     assert await in_bridge(new_chat, "bridge.messageRows()[1].querySelectorAll('pre[tabindex]').length") == 1
+
+
+async def test_an_idle_page_draws_no_frames_of_its_own(new_chat, chromium):
+    asked = 10
+    async with asyncio.timeout(60):
+        while await _callbacks(new_chat.tab, chromium, asked) > asked:
+            pass  # something still moves
+
+
+async def _callbacks(tab, chromium, asked):
+    """Ask for one frame after the other, and return how many callbacks ran in them: Gradio's and the page's too."""
+    await chromium.start_tracing(categories=["devtools.timeline"])
+    await tab.evaluate("async (n) => { while (n--) await new Promise(requestAnimationFrame); }", asked)
+    trace = json.loads(await chromium.stop_tracing())
+    ran = sum(event["name"] == "FireAnimationFrame" for event in trace["traceEvents"])
+    assert ran >= asked
+    return ran
