@@ -18,7 +18,7 @@ async def test_the_list_is_grouped_by_day_and_marks_the_open_conversation_which_
     await expect(new_chat.tab.locator("#conversations h2")).to_have_text(["Today"])
     await expect(new_chat.tab.locator("#conversations [aria-current=page]")).to_have_text("First")
     await expect(new_chat.title).to_have_text("First")
-    assert await new_chat.tab.title() == "First · Hybrid chat"
+    await expect(new_chat.tab).to_have_title("First · Hybrid chat")
     await new_chat.open_menu("First")
     await new_chat.choose("Rename")
     await new_chat.tab.get_by_label("Title").fill("Something else")

@@ -194,7 +194,7 @@ async def test_a_library_that_begins_anew_at_another_replica_is_no_former_one(st
     assert names(await one.library("ann", "k")) == ["old.txt"]
     await other.remove_library_documents("ann", [(await other.library("ann"))[0].document.id])
     await other.delete_profile("ann")
-    assert await other.delivered("ann", "", "", seconds=5)
+    assert await other.delivered("ann", "", "", seconds=60)
     await other.change_library("ann", lambda profile: replace(profile, collections=(Collection(id="k", name="New"),)))
     await added(Library(other, 100), "new")  # as many changes as before
     assert names(await one.library("ann", "k")) == ["new.txt"]

@@ -91,7 +91,7 @@ class Replica:
 
     async def delivered(self, conversation):
         """Wait until the cloud has everything."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.store.pending(ANN, conversation):
                 await asyncio.sleep(0.005)
 
@@ -155,7 +155,7 @@ async def test_a_request_waits_until_the_replica_has_what_its_page_shows(replica
     await asyncio.sleep(0.2)
     assert not asking.done()
     a.client.down = False
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await asking
     await b.delivered(conversation)
     expected = ["one", "of A", "two", "of B", "three", "of A", "four", "of B"]
@@ -194,7 +194,7 @@ async def test_a_read_that_ends_after_a_later_one_takes_nothing_back(replicas):
 
     a.client._travel = first_reply_is_late
     reading = asyncio.create_task(a.store.messages(ANN, conversation))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while legs.count("messages") < 2:
             await asyncio.sleep(0.001)
     await b.ask("two", conversation, seen=seen)
@@ -258,7 +258,7 @@ async def test_a_request_waits_for_no_comparison_while_the_cloud_is_slow(replica
     await b.ask("waits in vain", first, seen=seen[first])
     monkeypatch.setattr(catch_up, "CHECK_S", 1e6)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await b.ask("does not wait", second, seen=seen[second])
     finally:
         monkeypatch.setattr(catch_up, "PROMPT_S", 1e6)  # the replies count as prompt from here on
@@ -549,7 +549,7 @@ async def test_feedback_waits_for_the_end_of_an_answer_that_the_page_already_sho
     await asyncio.sleep(0.1)
     assert not rating.done()
     a.client.down = False
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await rating
     await b.delivered(conversation)
     rated = await a.store.message(ANN, conversation, answer.id)
@@ -635,7 +635,7 @@ async def test_stop_and_delete_reach_an_answer_that_another_replica_writes(repli
         await b.conversations.delete(ANN, conversation)
     else:
         assert await b.turns.stop(ANN, conversation)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await ended(a.turns, ANN, conversation)
     await a.delivered(conversation)
     answer = await b.store.message(ANN, conversation, b_shows.id)
@@ -667,7 +667,7 @@ async def test_an_answer_that_another_replica_took_over_is_not_overwritten(repli
     await b.turns.continue_answer(ANN, conversation, answer.id, answer_request())
     await ended(b.turns, ANN, conversation)
     await b.delivered(conversation)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await ended(a.turns, ANN, conversation)
     await a.delivered(conversation)
     for replica in replicas:
@@ -761,7 +761,7 @@ async def writing(replica):
     """Begin an answer that waits after its first half until the model's gate is set; the cloud has that half."""
     replica.model.pieces, replica.model.gate = ["half", " and half"], asyncio.Event()
     conversation = (await replica.turns.start(ANN, turn_request("one"))).id
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await has_half(replica, conversation):
             await asyncio.sleep(0.005)
     return conversation

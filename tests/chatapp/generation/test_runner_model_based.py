@@ -29,7 +29,7 @@ from tests.fakes.models import ReadyModel
 from tests.firestore_emulator import firestore_emulator  # noqa: F401  # a fixture
 
 LIMITS = TurnLimits(per_user=2, at_once=3, waiting=2)
-SETTLE_SECONDS = 20
+SETTLE_SECONDS = 120
 ENDINGS = ("waits", "whole", "fails", "length", "nothing")
 MAX_MESSAGES = 14  # of a conversation
 EARLY = {MessageStatus.STOPPED, MessageStatus.INTERRUPTED, MessageStatus.ERROR}

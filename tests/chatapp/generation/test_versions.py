@@ -262,7 +262,7 @@ async def test_both_answers_count_in_the_limits(chat, store):
     await runner.start("cyd", turn_request("1"))
     assert len((await store.conversations("cyd")).items) == 1
     model.gate.set()
-    await runner.finish(5)
+    await runner.finish(60)
     assert (runner.running_count, runner.waiting_count) == (0, 0)
 
 

@@ -434,7 +434,7 @@ async def test_slow_load_is_begun_once_and_never_aborted(connect, monkeypatch):
         model = connect(server)
         with pytest.raises(ModelUnavailable):
             await ask(model)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await model.status()).state is not ModelState.READY:
                 await asyncio.sleep(0.02)
         assert (server.loads, server.aborted) == (["m"], 0)

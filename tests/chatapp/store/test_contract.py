@@ -594,11 +594,11 @@ async def test_a_strict_read_returns_everything_once_nothing_is_pending(store):
     await store.save_profile("ana", PROFILE)
     assert await store.messages("ana", conversation.id, consistency=Consistency.STRICT) == [message]
     assert await store.profile("ana", consistency=Consistency.STRICT) == PROFILE
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while store.pending("ana", conversation.id) or store.pending("ana"):
             await asyncio.sleep(0.01)
     assert not store.pending("ben")
-    assert await store.delivered("ana", conversation.id, message.id, seconds=5)
+    assert await store.delivered("ana", conversation.id, message.id, seconds=60)
     assert await store.undelivered("ana", conversation.id) == set()
     assert await store.messages("ana", conversation.id, consistency=Consistency.STRICT) == [message]
     with pytest.raises(ConversationNotFound):
@@ -721,7 +721,7 @@ async def test_share_ends_with_its_time_and_with_its_conversation(store):
             return False
 
     async def becomes(share_id: str, *, is_open: bool) -> None:
-        async with asyncio.timeout(20):  # until it is delivered
+        async with asyncio.timeout(60):  # until it is delivered
             while await opens(share_id) != is_open:
                 await asyncio.sleep(0.01)
 

@@ -448,7 +448,7 @@ async def test_a_disconnect_ends_the_export(chat, monkeypatch):
 
 
 async def test_deleting_everything_includes_running_answers(chatting, tmp_path):
-    model = ScriptedModel(*["SECRET "] * 500, seconds_between=0.01)
+    model = ScriptedModel("SECRET ", "never", gate_at=1)
     chat = await chatting(await SQLiteStore.open(tmp_path / "history" / "chat.db"), model)
     for number in range(12):
         await created(chat.store, f"{number}")
@@ -467,7 +467,7 @@ async def test_deleting_everything_includes_running_answers(chatting, tmp_path):
 
 
 async def test_deleting_everything_touches_no_other_user(chatting, tmp_path):
-    model = ScriptedModel(*["word "] * 500, seconds_between=0.01)
+    model = ScriptedModel("word ", "never", gate_at=1)
     chat = await chatting(await SQLiteStore.open(tmp_path / "chat.db"), model)
     theirs = await created(chat.store, "Theirs", user="ben")
     await fill_library(chat.store, "ben")

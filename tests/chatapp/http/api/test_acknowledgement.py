@@ -63,7 +63,7 @@ async def test_a_message_counts_as_sent_once_the_cloud_has_it_and_the_model_is_a
     async with chat(cloud, way, tmp_path, model, "cloud") as replica, open_page(replica.url) as page:
         way.is_open.clear()
         sending = asyncio.create_task(page.send("Hi", model="gemma", question=QUESTION))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not model.chats:
                 await asyncio.sleep(0.005)
         assert not sending.done()
@@ -92,7 +92,7 @@ async def test_a_change_of_a_conversation_counts_once_the_cloud_has_it(cloud, wa
 async def test_on_this_disk_alone_a_message_counts_as_sent_at_once(cloud, way, model, tmp_path):
     async with chat(cloud, way, tmp_path, model, "local") as replica, open_page(replica.url) as page:
         way.is_open.clear()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await page.send("Hi", model="gemma")
         assert not cloud.calls["create"]
         way.is_open.set()
@@ -111,7 +111,7 @@ async def test_messages_that_the_cloud_does_not_have_are_marked_until_it_has_the
         assert await unsaved_at_the_end(page, "Second") == ["user", "assistant"]
         way.is_broken = False
         (listed, *_) = (await page.get("conversations"))["items"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not all(entry.get("saved", True) for entry in await page.messages(listed["id"])):
                 await asyncio.sleep(0.1)
 

@@ -138,6 +138,6 @@ async def test_an_unknown_local_model_is_refused_with_those_there_are(tmp_path):
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.05)
