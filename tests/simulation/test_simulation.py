@@ -101,6 +101,25 @@ def test_a_run_leaves_the_ids_made_after_it_at_the_real_time():
     assert abs(int(new_id()[:12], 16) - now_ms()) < 60_000
 
 
+def test_a_run_that_fails_ends_the_tasks_that_cancelled_ones_begin():
+    begun = []
+
+    async def answer():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            begun.append(asyncio.ensure_future(asyncio.sleep(60)))  # as the end of an answer is stored
+
+    async def main():
+        begun.append(asyncio.ensure_future(answer()))
+        await asyncio.sleep(1)
+        raise AssertionError("lost")
+
+    with pytest.raises(AssertionError, match="lost"):
+        run(main(), VirtualLoop(), random.Random(1))
+    assert [task.done() for task in begun] == [True, True]
+
+
 # Planted bugs, each of which a version of the chat had or could have.
 
 

@@ -183,7 +183,22 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 def run(main: Coroutine[Any, Any, Any], loop: VirtualLoop, chance: random.Random) -> Any:
     """Run a coroutine in virtual time; clocks and random bytes depend on nothing else."""
     with _replaced(loop, chance), asyncio.Runner(loop_factory=lambda: loop) as runner:
-        return runner.run(main)
+        return runner.run(_with_all_tasks_ended(main))
+
+
+async def _with_all_tasks_ended(main: Coroutine[Any, Any, Any]) -> Any:
+    """Return the result of a coroutine, with no task left, whether or not it fails.
+
+    `asyncio.Runner` cancels only the tasks that it finds. One that then stores the end of its answer begins another,
+    which would be pending at the end of the loop.
+    """
+    try:
+        return await main
+    finally:
+        while left := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
 
 @contextlib.contextmanager
