@@ -10,7 +10,10 @@ import contextlib
 import logging
 import os
 import random
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -94,6 +97,27 @@ def test_a_seed_replays_its_run():
     worlds = [simulate(7), simulate(7)]
     assert worlds[0].cloud.calls == worlds[1].cloud.calls
     assert worlds[0].chance.random() == worlds[1].chance.random()
+
+
+@pytest.mark.slow
+def test_a_seed_replays_its_run_in_another_process():
+    """The order of a set of texts is another one in each process."""
+    code = (
+        "from tests.simulation.test_simulation import simulate; world = simulate(11); "
+        "print(sorted(world.cloud.calls.items()), world.chance.random())"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": hash_seed},
+            cwd=Path(__file__).parents[2],
+            text=True,
+            capture_output=True,
+            check=True,
+        ).stdout.splitlines()[-1]  # after the log
+        for hash_seed in "12"
+    ]
+    assert runs[0] == runs[1]
 
 
 def test_a_run_leaves_the_ids_made_after_it_at_the_real_time():

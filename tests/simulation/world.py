@@ -68,7 +68,7 @@ class Replica:
         self.life = 0
         self.is_up = False
         self.cut_until = 0.0
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}  # in order: a set's depends on their addresses
 
     async def start(self) -> None:
         """Start it, on what it left on its disk."""
@@ -107,8 +107,8 @@ class Replica:
 
     def belongs(self, task: asyncio.Task[Any]) -> None:
         """Remember a task of this replica, which ends with it."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     async def pause(self, low: float, high: float) -> None:
         """Wait for a disk or a network, or die."""

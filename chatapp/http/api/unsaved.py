@@ -55,7 +55,7 @@ class UnsavedMessages:
     async def last_changes(self, messages: Sequence[Message]) -> list[Message]:
         """Return the messages whose mark has to change; those that wait may be saved within `PATIENCE_S`."""
         deadline = time.monotonic() + PATIENCE_S
-        for message_id in await self._store.undelivered(*self._key):
+        for message_id in sorted(await self._store.undelivered(*self._key)):  # sorted: the same order in each process
             seconds = max(0.0, deadline - time.monotonic())
             await self._store.delivered(*self._key, message_id, seconds=seconds)
         ended = [message for message in messages if message.status is not MessageStatus.STREAMING]
