@@ -1,4 +1,4 @@
-"""Under ``TEST_NO_SKIPS=1`` (as in CI) a skipped test is a failure."""
+"""Under ``TEST_NO_SKIPS=1`` (as in CI) a skipped test is a failure; the dearest long tests run first."""
 
 import contextlib
 import gc
@@ -40,6 +40,34 @@ def pytest_collection(session):
     for path in paths[first:] + paths[:first]:
         with contextlib.suppress(Exception, pytest.skip.Exception):  # pytest imports it again, and reports the error
             importlib.import_module(".".join(path.with_suffix("").parts))
+
+
+@pytest.hookimpl(trylast=True)  # when the tests that do not run are deselected
+def pytest_collection_modifyitems(config, items):
+    """Begin with the dearest tests, whose marker ``long`` says how many seconds they take, each in another worker.
+
+    Each worker gets as many tests in a row, and one that has none left takes over the last of another's. So a dear test
+    at the head of a row begins at once, and none runs alone at the end.
+    """
+    seconds = {}
+    for item in items:
+        for mark in item.iter_markers("long"):
+            if "seconds" in mark.kwargs:
+                seconds.setdefault(item, mark.kwargs["seconds"])
+    if not seconds:
+        return
+    workers = config.getoption("workers", 0) or int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    rows = [[] for _ in range(workers)]
+    for item in sorted(seconds, key=seconds.__getitem__, reverse=True):
+        min(rows, key=lambda row: sum(map(seconds.__getitem__, row))).append(item)
+    rest, left = [item for item in items if item not in seconds], len(items)
+    for number, row in enumerate(rows):
+        length = left // (workers - number)  # of the row that this worker gets
+        cheap = max(0, length - len(row))
+        row.extend(rest[:cheap])
+        del rest[:cheap]
+        left -= length
+    items[:] = [*(item for row in rows for item in row), *rest]
 
 
 def pytest_collection_finish():

@@ -45,3 +45,32 @@ def test_a_skipped_test_is_a_failure_where_no_test_may_be_skipped(tmp_path, sett
             assert re.search(f"no test may be skipped here. .*{reason}", result.stdout), reason
     else:
         assert re.search("1 passed, 4 skipped, 1 xfailed", result.stdout)
+
+
+LONG_TESTS = """
+import pytest
+
+@pytest.mark.parametrize("number", range(9))
+def test_cheap(number): pass
+
+@pytest.mark.long(seconds=20)
+def test_dear(): pass
+
+@pytest.mark.parametrize("part", [pytest.param(1, marks=pytest.mark.long(seconds=30)), 2])
+def test_in_parts(part): pass
+
+@pytest.mark.long(seconds=90)
+def test_dearest(): pass
+"""
+
+
+def test_each_of_two_workers_begins_with_the_dearest_tests(tmp_path):
+    shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
+    (tmp_path / "test_some.py").write_text(LONG_TESTS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = long\n")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "--quiet"]
+    environment = {"PYTEST_XDIST_WORKER_COUNT": "2"}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=True)
+    tests = re.findall(r"::test_(\S+)", result.stdout)
+    cheap = [f"cheap[{number}]" for number in range(9)]
+    assert tests == ["dearest", *cheap[:5], "in_parts[1]", "dear", *cheap[5:], "in_parts[2]"]

@@ -49,7 +49,7 @@ async def run():
         pytest.param(
             *(2000, 320, 20, [phase.name for phase in PHASES]),
             id="every kind of fault",
-            marks=pytest.mark.long,
+            marks=pytest.mark.long(seconds=700),
         ),
     ],
 )
@@ -70,7 +70,7 @@ async def test_no_acknowledged_turn_is_lost(run, turns, seconds, people, phases)
         assert event in report
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(12, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(12, marks=pytest.mark.long(seconds=150))])
 async def test_no_acknowledged_file_of_a_document_is_lost_and_none_is_left(tmp_path, rounds):
     outcome = await keep_files(tmp_path, seed=1, rounds=rounds, number_of_people=2 if rounds == 1 else 4)
     assert outcome.wrong == {}

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.fault_parts.processes import CHECKOUT, missing_program
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.long(seconds=60),
     pytest.mark.skipif(bool(missing_program()), reason=missing_program() or "nothing is missing"),
 ]
 

@@ -126,7 +126,7 @@ async def sends_a_malformed_request(chat, user, data):
 
 
 @pytest.mark.usefixtures("still_serves")
-@pytest.mark.parametrize("count", [1_000, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [1_000, pytest.param(10_000, marks=pytest.mark.long(seconds=45))])
 async def test_malformed_requests_leak_no_memory(chat, user, count):
     cookies, ids = user
     generator = random.Random(7)  # the same requests in each run

@@ -86,7 +86,7 @@ def test_nothing_is_lost_doubled_hidden_or_out_of_order(part):
     assert failing(range(part, SEEDS, PARTS)) == {}
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=45)
 @pytest.mark.parametrize("part", range(MANY_PARTS))
 def test_nothing_is_lost_in_many_more_runs(part):
     assert failing(range(part, MANY_SEEDS, MANY_PARTS), MANY_TURNS) == {}

@@ -105,7 +105,7 @@ async def test_mutated_files_are_read_or_refused():
     assert not outcomes.keys() & {Reason.TIME, Reason.MEMORY}, outcomes
 
 
-@pytest.mark.long
+@pytest.mark.long(seconds=100)
 async def test_a_thousand_mutated_files_are_read_or_refused():
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of other tests' processes
     outcomes = await fuzzed(1_000, seed=1)
