@@ -1,5 +1,7 @@
 """The verbs of the Makefile, with programs that only print their arguments."""
 
+from __future__ import annotations
+
 import os
 import re
 import shutil
@@ -7,8 +9,12 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,7 +55,10 @@ def pulumi(project):
     return {"PATH": f"{project / 'bin'}:{os.environ['PATH']}"}
 
 
-def start(project: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+def start(
+    project: Path, *arguments: str, before: Callable[[], object] | None = None, **environment: str
+) -> subprocess.Popen[str]:
+    """Start make; `before` is called in its process, for which this one, with all its memory, is forked."""
     own = ("MAKE", "MFLAGS", "CHAT_", "STACK", "ARGS")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return subprocess.Popen(
@@ -61,8 +70,7 @@ def start(project: Path, *arguments: str, **environment: str) -> subprocess.Pope
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        # A background job of a shell ignores Ctrl-C, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - this test has no threads
+        preexec_fn=before,  # noqa: PLW1509 - this test has no threads
     )
 
 
@@ -86,7 +94,8 @@ def test_settings_reach_the_chat_from_both_sides_of_the_verb(project):
 
 def test_ctrl_c_ends_the_chat_without_an_error_from_make(project):
     # The fake takes a moment to end, as the chat does: make 4.3 can stumble over a child that ends at once.
-    process = start(project, "run", WAIT="1")
+    # A background job of a shell ignores Ctrl-C, and so would its children.
+    process = start(project, "run", WAIT="1", before=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     while not (project / "started").exists():
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
