@@ -120,6 +120,7 @@ class TestSpelledBackwards:
         [turned] = respelled([piece("הדايעلا", 9), piece("ةدايعلا حتفت", 20)][1:], {"serif"}, by_words=True)
         assert turned.text == "العيادة تفتح"
 
+    @pytest.mark.slow
     @given(st.lists(st.text("אבגדםןابتةى", min_size=1) | st.integers(0, 10**6).map(str), min_size=1))
     def test_a_line_that_is_turned_twice_is_as_before(self, words):
         line = [piece(" ".join(words), 9)]

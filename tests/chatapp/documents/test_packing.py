@@ -34,6 +34,7 @@ def page(text: str) -> Page:
     return Page(1, (Block(BlockKind.TEXT, text),))
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(PAGES)
 def test_what_is_packed_is_unpacked_again(pages: tuple[Page, ...]) -> None:

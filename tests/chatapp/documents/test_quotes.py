@@ -141,6 +141,7 @@ def test_a_quote_with_a_word_that_is_not_in_the_document_is_never_found(words, o
     assert QuoteFinder(document(" ".join(words))).find(" ".join(quote)) is None
 
 
+@pytest.mark.slow
 @given(any_text(max_size=300), any_text(max_size=100))
 def test_what_is_found_has_the_letters_of_the_quote(text, quote):
     """For any text at all: nothing is raised, and a place that is returned is within its page."""

@@ -331,6 +331,7 @@ async def _try_mutations(numbers):
     return taken
 
 
+@pytest.mark.slow
 async def test_mutated_exports_are_taken_whole_or_refused_in_words():
     assert await _try_mutations(range(60)) > 10
 

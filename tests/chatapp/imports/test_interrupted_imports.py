@@ -71,7 +71,7 @@ async def whole():
     return sorted(await imports.everything(), key=lambda one: one[0].id)
 
 
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("after", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.usefixtures("small_batches")
 async def test_wherever_an_import_fails_the_same_file_again_adds_the_rest_once(after):
     expected = await whole()

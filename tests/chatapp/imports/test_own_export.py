@@ -92,6 +92,7 @@ def test_versions_pictures_and_documents_arrive_and_a_second_time_change_nothing
         assert ("New images: 1\nNew documents: 1\n" in capsys.readouterr().out) == (count == 1)
 
 
+@pytest.mark.slow
 def test_a_document_that_unpacks_to_too_much_is_refused_in_words_and_nothing_is_stored(chat, exported, capsys):
     bomb = Document(id="d", name="r.pdf", kind="PDF", pages=1, size=9, data=gzip.compress(b"[" + b"[]," * 15_000_000))
     assert len(bomb.data) < 100_000
@@ -245,6 +246,7 @@ def test_failed_import_reports_its_progress_and_continues_at_the_next_run(chat, 
     assert chat.everything() == conversations
 
 
+@pytest.mark.slow
 def test_a_wrong_file_changes_nothing(chat, exported, capsys):
     path = Path(exported(conversation(), conversation()))
     path.write_bytes(path.read_bytes()[:-20])

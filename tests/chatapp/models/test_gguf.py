@@ -107,6 +107,7 @@ def test_a_damaged_file_is_refused(write, lie):
         read_metadata(write(LIES[lie]))
 
 
+@pytest.mark.slow
 def test_no_mutation_of_a_file_ends_in_another_error(write):
     rng, refused = random.Random(19), 0
     whole = gguf_bytes()

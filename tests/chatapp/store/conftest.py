@@ -76,9 +76,10 @@ ADAPTERS = {
     "Firestore": "firestore_place",
     "journaled Firestore": "journaled_firestore_place",
 }
-# Seconds for the emulator, and a round trip for each call. The journal before Firestore is long: `make test` has each
-# under the whole contract, and both together under the model of `test_any_sequence_of_calls_matches_the_model`.
-MARKS = {"Firestore": pytest.mark.slow, "journaled Firestore": pytest.mark.long}
+# The journal takes twice the CPU of SQLite (`test_journal.py` is fast), and Firestore seconds for the emulator and a
+# round trip for each call. The journal before Firestore is long: `make test` has each under the whole contract, and
+# both together under the model of `test_any_sequence_of_calls_matches_the_model`.
+MARKS = {"journaled": pytest.mark.slow, "Firestore": pytest.mark.slow, "journaled Firestore": pytest.mark.long}
 
 
 @pytest.fixture

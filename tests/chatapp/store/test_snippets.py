@@ -51,6 +51,7 @@ def test_an_index_is_mapped_in_a_long_text_too():
     assert text[unfolded(text, fold(text).index("needle")) :] == "needle"
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # a busy machine takes longer
 @given(TEXTS)
 def test_folding_is_idempotent(text):

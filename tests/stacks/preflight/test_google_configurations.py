@@ -262,6 +262,7 @@ def test_what_a_failed_destroy_leaves_is_listed_with_its_commands(cloud, monkeyp
     assert f"gcloud compute networks delete gradio-chat-network --project {PROJECT}" in listed
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("google")
 def test_the_script_deletes_what_gke_left_with_gclouds_own_commands(cloud):
     cloud.switches.leaves_firewall_rule = True

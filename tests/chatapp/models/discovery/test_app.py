@@ -53,13 +53,21 @@ async def test_the_model_of_ollama_is_preselected_beside_the_demo_model_and_answ
             await page.send("Again?", model="ollama/gemma3:4b")
 
 
+@pytest.mark.slow
 async def test_the_setting_of_the_first_choice_may_name_a_model_of_ollama(tmp_path, ollama):
     settings = settings_of(tmp_path, ollama, default_model="ollama/other:latest")
     async with serving(await create_app(settings, with_page=False)) as url, open_page(url) as page:
         assert page.state["default"] == "ollama/other"
 
 
-@pytest.mark.parametrize("off", [{"find_servers": False}, {"identity": "anonymous"}, {"gemma_url": "OLLAMA"}])
+@pytest.mark.parametrize(
+    "off",
+    [
+        {"find_servers": False},
+        pytest.param({"identity": "anonymous"}, marks=pytest.mark.slow),
+        pytest.param({"gemma_url": "OLLAMA"}, marks=pytest.mark.slow),
+    ],
+)
 async def test_a_chat_that_is_not_to_look_asks_no_server(tmp_path, ollama, off):
     if "gemma_url" in off:  # its server is set already
         off = {"gemma_url": f"{ollama.root.replace('127.0.0.1', 'localhost')}/v1"}
