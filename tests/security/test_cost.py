@@ -98,7 +98,7 @@ class Request:
 
 @dataclass
 class Chat:
-    """The app, called in this process without an HTTP client: one took a third of the processor time.
+    """The app, called in this process without an HTTP client: its processor time would count.
 
     Attributes:
         cookies: that the app has set.
