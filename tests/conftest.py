@@ -43,7 +43,7 @@ def pytest_collection(session):
 
 
 @pytest.hookimpl(trylast=True)  # when the tests that do not run are deselected
-def pytest_collection_modifyitems(config, items):
+def pytest_collection_modifyitems(items):
     """Begin with the dearest tests, whose marker ``long`` says how many seconds they take, each in another worker.
 
     Each worker gets as many tests in a row, and one that has none left takes over the last of another's. So a dear test
@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(config, items):
                 seconds.setdefault(item, mark.kwargs["seconds"])
     if not seconds:
         return
-    workers = config.getoption("workers", 0) or int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     rows = [[] for _ in range(workers)]
     for item in sorted(seconds, key=seconds.__getitem__, reverse=True):
         min(rows, key=lambda row: sum(map(seconds.__getitem__, row))).append(item)
