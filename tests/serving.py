@@ -3,8 +3,9 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import itertools
 import os
-import secrets
+import random
 import signal
 import socket
 import sys
@@ -73,15 +74,23 @@ def in_a_thread(serves):
         served.result()
 
 
-def free_port():
-    """Return a port that is free, and stays so: below those that a system gives to programs that ask for any.
+def _candidates():
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = list(range(20_000 + worker % 10 * 1_000, 21_000 + worker % 10 * 1_000))
+    random.shuffle(ports)  # another run of tests may use the same ones
+    return itertools.cycle(ports)
 
-    Linux gives 32768 to 60999, macOS and Windows 49152 and above. Such a port could be another server's, or a client's,
-    before a process that has just been started listens there.
+
+_ports = _candidates()
+
+
+def free_port():
+    """Return a port that is free, and stays so until a process that is started now listens there.
+
+    It is below those that a system gives to any program (Linux 32768 to 60999, macOS and Windows from 49152). Each
+    worker of a test run has a thousand of its own, and takes them in turn.
     """
-    while not _is_free(port := 20_000 + secrets.randbelow(10_000)):
-        pass
-    return port
+    return next(port for port in _ports if _is_free(port))
 
 
 _left_ports = []  # of chats that have ended
