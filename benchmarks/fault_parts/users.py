@@ -107,7 +107,7 @@ class _Tab:
             talk = self._choose()
             (action,) = self._chance.choices(list(ACTIONS), list(ACTIONS.values()))
             is_long = action in LONG_ACTIONS or self._chance.random() < LONG_SHARE
-            if talk.turns and talk.turns[-1].shown is None:
+            if talk.id and talk.turns and talk.turns[-1].shown is None:
                 await self._look(talk.turns[-1], "reopen")  # a returning user sees the answer first
             turn = self._person.book.begin(talk, phase, is_long=is_long)
             if len(self._person.book.turns) % SHELF_EVERY == 0:
