@@ -49,11 +49,8 @@ def pytest_collection_modifyitems(items):
     Each worker gets as many tests in a row, and one that has none left takes over the last of another's. So a dear test
     at the head of a row begins at once, and none runs alone at the end.
     """
-    seconds = {}
-    for item in items:
-        for mark in item.iter_markers("long"):
-            if "seconds" in mark.kwargs:
-                seconds.setdefault(item, mark.kwargs["seconds"])
+    marks = {item: item.get_closest_marker("long") for item in items}
+    seconds = {item: mark.kwargs["seconds"] for item, mark in marks.items() if mark and "seconds" in mark.kwargs}
     if not seconds:
         return
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))

@@ -28,16 +28,19 @@ def test_expected_to_fail(): assert False
 """
 
 
+def run_pytest(folder, tests, *options, **environment):
+    """Run pytest with these tests and the hooks of all tests."""
+    shutil.copy(Path(__file__).with_name("conftest.py"), folder)
+    (folder / "test_some.py").write_text(tests)
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = long\n")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
+    return subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, check=False)
+
+
 @pytest.mark.parametrize(("setting", "status"), [("0", 0), ("1", 1)])
 def test_a_skipped_test_is_a_failure_where_no_test_may_be_skipped(tmp_path, setting, status):
-    shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
-    (tmp_path / "test_some.py").write_text(TESTS)
     (tmp_path / "test_module.py").write_text("import pytest\npytest.importorskip('no_such_module')\n")
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
-    result = subprocess.run(
-        command, cwd=tmp_path, env={"TEST_NO_SKIPS": setting}, text=True, capture_output=True, check=False
-    )
+    result = run_pytest(tmp_path, TESTS, "--continue-on-collection-errors", TEST_NO_SKIPS=setting)
     assert result.returncode == status, result.stdout
     if status:
         assert re.search("1 failed, 1 passed, 1 xfailed, 3 errors", result.stdout)
@@ -65,12 +68,8 @@ def test_dearest(): pass
 
 
 def test_each_of_two_workers_begins_with_the_dearest_tests(tmp_path):
-    shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
-    (tmp_path / "test_some.py").write_text(LONG_TESTS)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = long\n")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "--quiet"]
-    environment = {"PYTEST_XDIST_WORKER_COUNT": "2"}
-    result = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=True)
+    result = run_pytest(tmp_path, LONG_TESTS, "--collect-only", "--quiet", PYTEST_XDIST_WORKER_COUNT="2")
+    assert result.returncode == 0, result.stdout
     tests = re.findall(r"::test_(\S+)", result.stdout)
     cheap = [f"cheap[{number}]" for number in range(9)]
     assert tests == ["dearest", *cheap[:5], "in_parts[1]", "dear", *cheap[5:], "in_parts[2]"]
