@@ -39,6 +39,7 @@ class Cluster:
         starts: whether Gemma becomes ready when it is scaled up.
         running: questions that Gemma answers now.
         cut: how often it was scaled down while it answered.
+        notes: uses that a replica is noting now.
     """
 
     def __init__(self, kubernetes: FakeKubernetes | RealKubernetes, *, pace: float = 1) -> None:
@@ -49,6 +50,7 @@ class Cluster:
         self.starts = True
         self.running = 0
         self.cut = 0
+        self.notes = 0
         kubernetes.on_scale = self._scaled
 
     def _scaled(self, replicas: int) -> None:
@@ -88,7 +90,9 @@ class Cluster:
         await self.until(lambda: self.record.since_ms)  # the first look
         while not (self.record.state is SleepState.ASLEEP and self.kubernetes.replicas() == 0):
             idle_ms = self.now_ms - max(self.record.used_ms, self.record.since_ms)
-            if idle_ms < 1000 * IDLE_SECONDS:  # also after a use that is noted a moment later
+            # A replica may note a use a moment after its answer. If half an hour passed in between, Gemma would sleep,
+            # and the note would wake it again.
+            if idle_ms < 1000 * IDLE_SECONDS and not self.notes:
                 self.now_ms += 1000 * (IDLE_SECONDS + 1)
             await asyncio.sleep(0.002)
 
@@ -123,6 +127,19 @@ class Gemma(ReadyModel):
             self.cluster.running -= 1
 
 
+class ObservedSleeper(Sleeper):
+    """A sleeper that tells its cluster when it notes a use."""
+
+    cluster: Cluster
+
+    async def note_use(self) -> None:
+        self.cluster.notes += 1
+        try:
+            await super().note_use()
+        finally:
+            self.cluster.notes -= 1
+
+
 def replica(
     cluster: Cluster,
     number: int = 0,
@@ -134,7 +151,7 @@ def replica(
 ) -> SleepingModel:
     """Return Gemma as one replica of the chat has it, whose clock may be behind."""
     api = KubernetesApi(url=cluster.kubernetes.url, folder=cluster.kubernetes.account(number), timeout=SCALE_SECONDS)
-    its_sleep = Sleeper(
+    its_sleep = ObservedSleeper(
         api,
         cluster.kubernetes.namespace,
         Workload.named(workload),
@@ -143,6 +160,7 @@ def replica(
         most=1,
         hours=hours,
     )
+    its_sleep.cluster = cluster
     its_sleep._pause = 0.02 * cluster.pace
     return SleepingModel(Gemma(cluster), its_sleep, **{"poll_seconds": 0.01 * cluster.pace} | limits)
 
