@@ -71,13 +71,14 @@ class QuoteFinder:
         self._folded, self._places = _folded("\n".join(text for _, text in self._pages))
 
     def find(self, quote: str) -> Quotation | None:
-        """Return where a quote is first, None if it is nowhere, or is too short to tell."""
+        """Return where a quote is first, on one page if possible; None if it is nowhere, or too short to tell."""
         if len(quote) > MAX_QUOTE:
             return None
         parts = [_folded(part.strip(_EDGES))[0].strip() for part in _GAP.split(quote.strip(_EDGES))]
         parts = [part for part in parts if part]
         if not parts or any(sum(map(str.isalnum, part)) < MIN_LETTERS for part in parts):
             return None
+        on_two_pages: Quotation | None = None
         for start in self._occurrences(parts[0], 0, len(self._folded)):
             end = start + len(parts[0])
             for part in parts[1:]:
@@ -85,8 +86,11 @@ class QuoteFinder:
                 if end < 0:
                     break
             if end > 0 and (len(parts) == 1 or self._page_at(start) == self._page_at(end - 1)):
-                return self._quotation(start, end)
-        return None
+                quotation = self._quotation(start, end)
+                if not quotation.continues:
+                    return quotation
+                on_two_pages = on_two_pages or quotation
+        return on_two_pages
 
     def _occurrences(self, part: str, start: int, stop: int) -> Iterator[int]:
         """Yield where a part is, as whole words."""

@@ -99,6 +99,10 @@ def test_a_quote_may_go_on_on_the_next_page():
     assert found("begins here ... ends there", "It begins here", "and ends there.") is None
 
 
+def test_a_quote_that_is_on_one_page_is_found_there_rather_than_on_two():
+    assert found("rent and costs", "the rent", "and costs", "rent and costs") == (3, "rent and costs")
+
+
 def test_the_place_in_the_text_is_exact():
     text = "א. הַשּׂוֹכֵר   יְשַׁלֵּם מחר בבוקר. ﬁnally"
     assert found("השוכר ישלם מחר", text) == (1, "הַשּׂוֹכֵר   יְשַׁלֵּם מחר")
