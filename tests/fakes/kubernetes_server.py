@@ -65,7 +65,7 @@ class FakeKubernetes:
         conflicts: how many changes were refused because of an old resource version.
         requests: path and query of each request.
         changes: path of each request to change something.
-        reply: answer this instead.
+        reply: answer this status and text instead.
     """
 
     def __init__(self, folder: Path, *, namespace: str = "chat", tls: bool = True) -> None:
@@ -88,7 +88,7 @@ class FakeKubernetes:
         self.conflicts = 0
         self.requests: list[str] = []
         self.changes: list[str] = []
-        self.reply: web.Response | None = None
+        self.reply: tuple[int, str] | None = None
         self.url = ""
         self.namespace = namespace
         self._tls = tls
@@ -210,7 +210,7 @@ class FakeKubernetes:
             request.transport.abort()
         await asyncio.sleep(self.latency)
         if self.reply is not None:
-            return self.reply
+            return web.Response(status=self.reply[0], text=self.reply[1])
         if request.headers.get("Authorization") != f"Bearer {self._token}":
             return _refusal(401, "Unauthorized", "Unauthorized")
         namespace = request.match_info["namespace"]

@@ -199,6 +199,7 @@ async def behind_gateway(kubernetes):
     await runner.cleanup()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "text"), NO_ENDPOINTS)
 async def test_load_balancer_without_a_server_is_explained_by_the_pods(kubernetes, behind_gateway, status, text):
     model, answer = behind_gateway
@@ -253,9 +254,9 @@ def broken(kubernetes, folder, how):
         case "no token":
             (folder / "token").unlink()
         case "not JSON":
-            kubernetes.reply = web.Response(text="<html>")
+            kubernetes.reply = (200, "<html>")
         case "no list":
-            kubernetes.reply = web.json_response({"items": None})
+            kubernetes.reply = (200, '{"items": null}')
         case "another authority":
             other = folder / "other"
             other.mkdir()
@@ -386,7 +387,7 @@ async def test_deployment_without_pods_tells_whether_it_is_asleep(kubernetes, re
 
 
 async def test_kubernetes_is_not_asked_again_at_once_after_a_failure(kubernetes, watch, monkeypatch):
-    kubernetes.reply = web.Response(status=503)
+    kubernetes.reply = (503, "")
     for _ in range(3):
         assert await watch.status() is None
     assert sum("/pods" in request for request in kubernetes.requests) == 1
