@@ -46,6 +46,7 @@ DEADLINE_S = 60.0  # of what takes milliseconds: far above what a busy machine a
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_delivery, "FIRST_RETRY_S", 0.005)
     monkeypatch.setattr(journal_delivery, "LAST_RETRY_S", 0.03)
+    monkeypatch.setattr(journal, "ERASE_SOON_S", 0.05)
     monkeypatch.setattr(cloud_reads, "READ_TIMEOUT_S", DEADLINE_S)  # the fake answers, however busy it is here
 
 
@@ -775,7 +776,6 @@ async def test_a_newer_revision_of_another_replica_is_not_interrupted_after_a_ki
 
 @pytest.mark.parametrize("end", ["its end", "its conversation's deletion", "a deletion elsewhere"])
 async def test_the_text_of_a_running_answer_leaves_the_file_with(place, cloud, monkeypatch, end):
-    monkeypatch.setattr(journal, "ERASE_SOON_S", 0.05)
     monkeypatch.setattr(sqlite_writer, "QUIET_S", 0.05)
     store = await place.open(cloud)
     conversation = a_conversation()
@@ -889,6 +889,7 @@ async def test_permanently_rejected_write_is_set_aside_returned_by_reads_and_ret
     await store.aclose()
 
 
+@pytest.mark.slow
 async def test_one_conversation_that_always_fails_does_not_hold_up_the_others(store, cloud):
     poisoned = a_conversation()
     cloud.fails = refusing(poisoned.id, StoreUnavailable("Firestore refused this."))
@@ -958,7 +959,6 @@ async def test_emptying_the_log_of_delivered_text_holds_up_no_write_at_once(plac
 
 @pytest.mark.slow
 async def test_delivered_text_is_erased_from_the_file(place, cloud, monkeypatch):
-    monkeypatch.setattr(journal, "ERASE_SOON_S", 0.05)
     monkeypatch.setattr(sqlite_writer, "QUIET_S", 0.05)
     store = await place.open(cloud)
     for number in range(20):
