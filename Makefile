@@ -72,9 +72,8 @@ cost: stack ## estimate what the deployment costs, by part (ARGS=--json)
 test: dev ## check the code and run all tests but the long ones
 	$(call with-checks,$(PYTEST))
 
-# One worker a core: each costs 13 s of CPU before its first test, and the checks take a core as well.
 quick: dev ## check the code and run the fast tests
-	$(call with-checks,$(PYTEST) -n auto --ignore=tests/browser -m '$(HERE) and not browser and not slow and not long')
+	$(call with-checks,$(PYTEST) --ignore=tests/browser -m '$(HERE) and not browser and not slow and not long')
 
 # The dearest test, of faults, waits for two thirds of its time: the third worker takes the core that it leaves.
 long: dev ## run the tests that take minutes

@@ -48,6 +48,7 @@ async def test_audit_log_has_the_actions_and_no_personal_data(page, chat_url):
     assert len({line["user"] for line in noted}) == 1
 
 
+@pytest.mark.slow
 async def test_guest_conversations_can_be_merged_after_the_sign_in(settings, serve, google, provider, model_server):
     settings = settings.model_copy(update={**google, "guests": True, "messages_per_minute": 0})
     async with serve(settings) as url, browser(url) as ana:
@@ -87,6 +88,7 @@ PROFILE = {
 }
 
 
+@pytest.mark.slow
 async def test_only_what_was_shown_and_selected_of_a_guest_is_merged(settings, serve, google, provider):
     settings = settings.model_copy(update={**google, "guests": True, "messages_per_minute": 0})
     async with serve(settings) as url, browser(url) as ana:
@@ -117,6 +119,7 @@ async def test_only_what_was_shown_and_selected_of_a_guest_is_merged(settings, s
         assert ana.cookie("chat_user") is None
 
 
+@pytest.mark.slow
 async def test_a_guests_library_is_shown_and_moves_with_its_documents_if_it_is_selected(
     settings, serve, google, provider
 ):
@@ -140,6 +143,7 @@ async def test_a_guests_library_is_shown_and_moves_with_its_documents_if_it_is_s
         assert ana.cookie("chat_user") is None
 
 
+@pytest.mark.slow
 async def test_a_guest_that_another_site_planted_after_the_sign_in_is_not_merged(settings, serve, google, provider):
     settings = settings.model_copy(update={**google, "guests": True, "messages_per_minute": 0})
     async with serve(settings) as url, browser(url) as eve, browser(url) as ana:

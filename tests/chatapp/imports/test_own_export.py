@@ -140,6 +140,7 @@ def kept(document_id, collection="k"):
     return LibraryDocument(collection=collection, document=document, added_ms=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_library_arrives_with_its_documents_and_a_second_time_changes_nothing(chat, exported, capsys, number):
     conversations = [conversation(folder="f", collection="k") for _ in range(number)]

@@ -78,6 +78,7 @@ def test_embeddings_that_lack_something_are_refused_at_the_start(policy, values,
         policy(**values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("elsewhere", "told"), [(True, "this-computer"), (False, None)])
 async def test_the_page_is_told_where_texts_go_besides_the_model(settings, serve, elsewhere, told):
     values = {"embeddings": "server", "embeddings_url": "http://127.0.0.1:9", "embeddings_elsewhere": elsewhere}

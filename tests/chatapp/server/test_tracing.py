@@ -102,6 +102,7 @@ async def test_a_failure_has_its_type_and_no_text(settings, collector, model_ser
     assert b"SECRET" not in b"".join(collector.bodies)
 
 
+@pytest.mark.slow  # the end waits 3 s for the collector
 async def test_without_a_collector_answers_come_and_the_chat_ends(settings):
     conversation, lines = await asked(traced(settings, f"http://127.0.0.1:{free_port()}"))
     assert conversation

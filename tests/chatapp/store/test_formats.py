@@ -194,6 +194,7 @@ async def write_history(path: Path) -> None:
     await store.aclose()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["history.sql", *(f"history_{schema}.sql" for schema in range(5, 12))])
 async def test_a_history_file_of_an_earlier_version_is_read(tmp_path, name):
     restore(FORMATS / name, tmp_path / "chat.db")

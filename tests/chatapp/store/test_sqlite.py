@@ -349,6 +349,7 @@ async def test_deleted_profile_is_erased_from_the_files(store, path):
     assert b"SECRET" not in bytes_on_disk(path)
 
 
+@pytest.mark.slow
 async def test_a_reader_that_still_needs_the_log_only_delays_its_emptying(place, path, monkeypatch):
     monkeypatch.setattr(sqlite_writer, "QUIET_S", 0.05)
     store = await place.open()
@@ -692,6 +693,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.slow
 async def test_a_lock_of_another_program_times_out_with_a_sentence(path):
     store = await SQLiteStore.open(path, busy_timeout=1.0)
     conversation = a_conversation()

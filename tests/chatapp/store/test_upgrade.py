@@ -45,6 +45,7 @@ def old_history(path, version):
     return texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", range(1, len(HISTORY.migrations)))
 async def test_history_of_an_earlier_schema_is_upgraded_under_load_without_a_loss(tmp_path, version):
     path = tmp_path / "chat.db"

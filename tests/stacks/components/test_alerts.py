@@ -122,6 +122,7 @@ def test_every_series_is_of_this_deployment_alone(run: Deployed) -> None:
     assert all('namespace="hybrid-chat-test"' in query for query in other.values())
 
 
+@pytest.mark.slow
 def test_brackets_are_closed(run: Deployed) -> None:
     for query in queries(run).values():
         assert all(query.count(left) == query.count(right) for left, right in ("()", "[]", "{}"))

@@ -92,6 +92,7 @@ def test_each_pod_streams_the_weights_and_may_read_their_bucket() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_worker_ends_after_the_answers_of_its_leader() -> None:
     run = seen(SEVERAL_MACHINES)
     seconds = {part: container(run, part)["lifecycle"]["preStop"]["sleep"]["seconds"] for part in ("leader", "worker")}
@@ -131,6 +132,7 @@ def test_without_a_sleep_there_is_one_server_and_no_right_to_scale() -> None:
     assert group(run)["metadata.annotations"] == {"pulumi.com/patchForce": "true"}
 
 
+@pytest.mark.slow
 def test_an_autoscaler_adds_groups_by_the_queues_of_their_leaders() -> None:
     run = deploy(GCP | of_profile("h100x16") | SMALL | {"gemmaMaxReplicas": "2", "releaseChannel": "RAPID"})
     assert run.one("HorizontalPodAutoscaler")["spec.scaleTargetRef"] == {
@@ -192,6 +194,7 @@ class TestTheController:
         assert list(group(run).request.hooks.on_error) == ["group-webhook"], "which says what is left over, too"
         assert list(run.one("Release").request.hooks.on_error) == ["cluster-leftovers"]
 
+    @pytest.mark.slow
     def test_is_installed_for_no_other_profile(self) -> None:
         for config in DEPLOYMENTS.values():
             run = seen(config)

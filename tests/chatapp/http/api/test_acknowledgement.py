@@ -56,6 +56,7 @@ async def unsaved_at_the_end(page, text):
     return [entry["role"] for entry in last if not entry.get("saved", True)]
 
 
+@pytest.mark.slow
 async def test_a_message_counts_as_sent_once_the_cloud_has_it_and_the_model_is_asked_meanwhile(
     cloud, way, model, tmp_path, monkeypatch
 ):

@@ -45,6 +45,7 @@ async def test_models_show_their_state_and_what_would_change_it(page):
     assert "GOOGLE_CLOUD_PROJECT" in models["gemini"]["fix"]["text"]
 
 
+@pytest.mark.slow
 async def test_a_model_that_stops_answering_is_shown_so_after_an_answer_failed(page, model_server):
     await said(page, "Hi")
     model_server.models_reply = Reply(status=500, body={})

@@ -73,6 +73,7 @@ async def test_an_imported_conversation_can_be_continued(page):
     assert [one["role"] for one in await page.messages(conversation["id"])] == ["user", "assistant"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "content_type", "status", "words"),
     [
@@ -89,6 +90,7 @@ async def test_file_is_refused_in_words(page, file, content_type, status, words)
     assert await conversations(page) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", [b"Hello", FILE[:-40], archive({"../x": b""})], ids=["text", "cut", "hostile"])
 async def test_file_that_cannot_be_read_ends_with_an_error(page, file):
     events = await send(page, file)

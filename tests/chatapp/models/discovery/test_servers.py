@@ -133,6 +133,7 @@ async def test_another_program_on_the_port_is_not_taken_for_a_model_server(monke
             await kind(url).models({})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Ollama, Vllm])
 async def test_a_server_that_hangs_is_given_up(monkeypatch, kind):
     monkeypatch.setattr(servers, "ANSWER_SECONDS", 0.1)
