@@ -705,7 +705,7 @@ async def test_no_probe_runs_beside_a_question(connect):
         (Reply(status=500, body={"error": {"message": "dead", "code": 500}}), "the server reports a failure (500)"),
         (Reply(body={"error": {"message": "dead", "code": 500}}), "the server reports a failure (500)"),
         (Reply(body=b"<html></html>", content_type="text/html"), "does not answer like an OpenAI-compatible server"),
-        (Reply(seconds_to_headers=10), "busy or stuck"),
+        (Reply(seconds_to_headers=2), "busy or stuck"),
     ],
 )
 async def test_server_that_generated_nothing_is_unavailable(connect, monkeypatch, reply, reason):
