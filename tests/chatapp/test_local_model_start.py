@@ -1,6 +1,5 @@
 """``CHAT_LOCAL_MODEL`` in the terminal: the licence, the progress, Ctrl-C in the middle, and on again."""
 
-import asyncio
 import json
 import signal
 
@@ -9,14 +8,9 @@ import pytest
 from chatapp.models.llamacpp.setup import model_file
 from tests.fakes.hub import ITEM, PATH, FakeHub
 from tests.serving import ChatProcess
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
-
-
-async def until(condition, seconds=60):
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.05)
 
 
 async def test_the_terminal_downloads_the_model_goes_on_after_ctrl_c_and_preselects_it(tmp_path):

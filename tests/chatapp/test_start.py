@@ -18,9 +18,11 @@ from tests.fakes.gate import Gate
 from tests.fakes.openai_server import FakeOpenAIServer
 from tests.page_client import Refused, open_page, texts
 from tests.serving import ChatProcess
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow  # each starts a process
 
+START_SECONDS = 120.0
 NO_MODELS = {"CHAT_EMBEDDED_MODEL": "false"}
 FIRESTORE = {
     "CHAT_STORE": "firestore",
@@ -43,12 +45,6 @@ async def chat(tmp_path):
         await running.end(signal.SIGKILL)
 
 
-async def until(condition, seconds=120):
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.05)
-
-
 async def refused(start, *, cold=False, **settings):
     """Start a chat that cannot start and return what it says."""
     running = await start(cold=cold, until_ready=False, **{**NO_MODELS, **settings})
@@ -59,7 +55,7 @@ async def refused(start, *, cold=False, **settings):
 
 async def test_it_prints_its_address_and_models_and_ctrl_c_ends_it_with_everything_it_started(chat):
     running = await chat(cold=True, CHAT_GEMMA_URL="http://127.0.0.1:9")
-    await until(lambda: "Ctrl-C" in running.output)
+    await until(lambda: "Ctrl-C" in running.output, START_SECONDS)
     assert f"http://127.0.0.1:{running.port}" in running.output
     lines = {line.split("  ")[1]: line for line in running.output.splitlines() if line.startswith("  ")}
     assert "unavailable" in lines["Gemma3 12b it"]
@@ -77,7 +73,7 @@ async def test_sigterm_ends_it_with_everything_it_started(chat):
 
 async def ends_with_everything_it_started(running, number):
     process = psutil.Process(running.pid)
-    await until(lambda: process.children(recursive=True))  # the embedded model
+    await until(lambda: process.children(recursive=True), START_SECONDS, pause=0.05)  # the embedded model
     children = process.children(recursive=True)
     assert await running.end(number) == 0
     assert "Traceback" not in running.output
@@ -114,7 +110,7 @@ async def test_an_answer_that_is_being_written_may_end_first_and_its_reader_sees
             reading = asyncio.create_task(page.messages(conversation))
             await page.watch_until(conversation, lambda messages: "word1" in texts(messages)[1])
             ending = asyncio.create_task(running.end(signal.SIGTERM))
-            await until(lambda: "finishing_answers" in running.output)
+            await until(lambda: "finishing_answers" in running.output, START_SECONDS)
             with pytest.raises(Refused, match="is restarting"):
                 await page.send("Another", model="gemma")
             gemma.gate.open()
@@ -173,7 +169,7 @@ async def test_a_second_chat_on_the_same_history_is_refused(chat, tmp_path):
 async def test_with_its_history_in_firestore_it_starts_while_firestore_is_down(chat, tmp_path):
     running = await chat(**FIRESTORE, **NO_MODELS)  # which asks /healthz
     assert (tmp_path / "data" / "journal.db").exists()
-    await until(lambda: "Ctrl-C" in running.output)
+    await until(lambda: "Ctrl-C" in running.output, START_SECONDS)
     assert "History: Firestore, database (default) of project demo-chat" in running.output
     async with open_page(running.url) as page:
         with pytest.raises(Refused, match="The chat history is unavailable"):
@@ -254,12 +250,12 @@ async def test_a_wrong_setting_is_said_in_a_sentence(chat, settings, words):
 
 async def test_a_misspelt_setting_is_pointed_out_and_the_chat_starts(chat):
     running = await chat(CHAT_GEMA_URL="http://127.0.0.1:9", **NO_MODELS)
-    await until(lambda: "did you mean CHAT_GEMMA_URL" in running.output)
+    await until(lambda: "did you mean CHAT_GEMMA_URL" in running.output, START_SECONDS)
 
 
 async def test_in_a_container_every_line_is_json_that_cloud_logging_understands(chat):
     running = await chat(CHAT_LOG_FORMAT="json", CHAT_IDENTITY="anonymous", CHAT_HOST="0.0.0.0", **NO_MODELS)
-    await until(lambda: '"gemini"' in running.output)
+    await until(lambda: '"gemini"' in running.output, START_SECONDS)
     assert await running.end() == 0
     lines = [json.loads(line) for line in running.output.splitlines()]
     assert any(line["message"] == "ready" for line in lines)

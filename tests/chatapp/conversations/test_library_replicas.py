@@ -19,6 +19,7 @@ from tests.chatapp.generation.running import ended, made_runner, turn_request
 from tests.fakes.models import ScriptedModel
 from tests.firestore_bill import counting
 from tests.firestore_emulator import PROJECT, firestore_emulator  # noqa: F401  # a fixture
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow  # the emulator takes seconds to start
 
@@ -48,16 +49,14 @@ class Replica:
         """Ask, and have the question in Firestore before its answer: else both are written together, after a read."""
         self.model.gate.clear()
         conversation = await self.runner.start("ann", turn_request("What?", conversation_id, **options))
-        await self._delivers()
+        await self._delivered()
         self.model.gate.set()
         await ended(self.runner, "ann", conversation.id)
-        await self._delivers()
+        await self._delivered()
         return conversation.id
 
-    async def _delivers(self):
-        async with asyncio.timeout(60):
-            while self.store.status().waiting_writes:
-                await asyncio.sleep(0.005)
+    async def _delivered(self):
+        await until(lambda: not self.store.status().waiting_writes)
 
 
 def scripted_model():

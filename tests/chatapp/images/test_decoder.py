@@ -15,6 +15,7 @@ from chatapp.images import child, decoder
 from chatapp.images.decoder import ImageDecoder, checked_header, file_of
 from tests.fakes import pictures
 from tests.fakes.pictures import noise, plain, png, shown, white_png
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow  # a process for each image
 
@@ -129,13 +130,6 @@ open(sys.argv[0] + ".pid", "w").write(str(os.getpid()))
 while not os.path.exists(sys.argv[0] + ".go"): time.sleep(0.01)
 print(json.dumps({"width": 1, "height": 1}), flush=True)
 """
-
-
-async def until(condition):
-    async with asyncio.timeout(60):
-        while not (value := condition()):
-            await asyncio.sleep(0.01)
-    return value
 
 
 def is_running(pid):

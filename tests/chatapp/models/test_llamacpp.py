@@ -28,6 +28,7 @@ from chatapp.models.llamacpp import setup as llamacpp_setup
 from chatapp.models.llamacpp.demo import CONTEXT_TOKENS, DemoModel
 from chatapp.models.openai import model as openai_compatible
 from tests.chatapp.models.answers import question, text_of
+from tests.waiting import until
 
 # Slow: it starts the real model, several times.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
@@ -85,12 +86,6 @@ async def ask(model, text="Say hello.", **parameters):
     parameters = GenerationParameters(**{"temperature": 0.1, "max_tokens": 8, **parameters})
     async with aclosing(model.stream(question(text), parameters)) as events:
         return [event async for event in events]
-
-
-async def until(condition, seconds=60.0):
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 async def state_of(model):

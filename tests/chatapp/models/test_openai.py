@@ -22,6 +22,7 @@ from tests.chatapp.models.answers import question, text_of
 from tests.clocks import LoopClock
 from tests.fakes.gate import Gate
 from tests.fakes.openai_server import FakeOpenAIServer, Reply
+from tests.waiting import until
 
 QUESTION = "What is the secret of my life?"
 KEY = "sk-a-key-that-nothing-may-show"
@@ -66,12 +67,6 @@ def sse(*events):
 
 def delta(content, finish_reason=None, **more):
     return {"choices": [{"index": 0, "delta": {"content": content, **more}, "finish_reason": finish_reason}]}
-
-
-async def until(condition):
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 # --- an answer ---------------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ from chatapp.store.journal.store import JournaledStore
 from chatapp.store.sqlite.store import SQLiteStore
 from chatapp.store.values import IMAGE_BYTES, in_order
 from tests.chatapp.store.conftest import ADAPTERS, a_conversation, a_message
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -267,9 +268,7 @@ async def test_size_of_what_a_user_stores_is_known_and_goes_with_it(place):
 
 async def reopened(store, place):
     """Return the store, opened again when nothing waits for a cloud."""
-    async with asyncio.timeout(60):
-        while store.status().waiting_writes:
-            await asyncio.sleep(0.01)
+    await until(lambda: not store.status().waiting_writes)
     await store.aclose()
     return await place.open()
 

@@ -32,9 +32,10 @@ from chatapp.store.sqlite import writer as sqlite_writer
 from tests.chatapp.store.conftest import JournaledPlace, a_conversation, a_message
 from tests.chatapp.store.test_contract import EXAMPLES, list_all, run_any_history
 from tests.fakes.stores import READS, FakeCloud, refusing
+from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from chatapp.store.journal.store import JournaledStore
 
@@ -74,15 +75,8 @@ async def store(place: JournaledPlace, cloud: FakeCloud) -> AsyncIterator[Journa
     await store.aclose()
 
 
-async def becomes_true(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
-
-
 async def delivered(store: JournaledStore) -> None:
-    await becomes_true(lambda: not store.status().waiting_writes)
+    await until(lambda: not store.status().waiting_writes)
 
 
 @asynccontextmanager
@@ -124,7 +118,7 @@ async def test_a_write_returns_while_the_cloud_has_not_answered(store, cloud, mo
     assert store.pending("ana", conversation.id)
     cloud.gate.set()
     await delivered(store)
-    await becomes_true(lambda: not store.pending("ana", conversation.id))
+    await until(lambda: not store.pending("ana", conversation.id))
     assert await cloud.messages("ana", conversation.id) == [question(), answer("half", 1)]
     assert (await cloud.conversation("ana", conversation.id)).title == "Renamed"
 
@@ -202,7 +196,7 @@ async def test_cached_data_is_read_and_written_without_a_cloud_request(store, cl
         )
         page = await store.conversations("ana", consistency=Consistency.CACHED)
     assert page.items == [replace(cached, title="Renamed"), replace(older, updated_ms=2_000)]
-    await becomes_true(lambda: len(cloud.requests) == requests + 2)
+    await until(lambda: len(cloud.requests) == requests + 2)
     assert {name for name, *_ in cloud.requests[requests:]} == {"append"}  # deliveries, and nothing else
     cloud.gate.set()
     await delivered(store)
@@ -481,7 +475,7 @@ async def test_the_calls_of_one_conversation_never_overlap_and_those_of_several_
     cloud.gate.clear()
     for _ in range(12):
         await store.create("ana", a_conversation())
-    await becomes_true(lambda: cloud.at_once == 3)
+    await until(lambda: cloud.at_once == 3)
     cloud.gate.set()
     await delivered(store)
     assert cloud.most_at_once == 3
@@ -504,7 +498,7 @@ async def test_after_any_trouble_of_the_cloud_it_holds_everything_once_and_in_or
     for turn in range(3):
         for conversation in talks:
             await store.append("ana", conversation.id, question(f"q{turn}", 3_000 + turn), answer(f"{turn}", turn + 1))
-    await becomes_true(lambda: len(cloud.requests) >= 8)
+    await until(lambda: len(cloud.requests) >= 8)
     assert all(store.pending("ana", conversation.id) for conversation in talks)
     cloud.down, cloud.loses_reply = False, lambda _: False
     cloud.gate.set()
@@ -524,10 +518,10 @@ async def test_in_an_outage_one_call_at_a_time_asks_and_ever_more_seldom(place, 
     cloud.down = True
     for _ in range(20):
         await store.create("ana", a_conversation())
-    await becomes_true(lambda: not store.status().reachable and not cloud.at_once)
+    await until(lambda: not store.status().reachable and not cloud.at_once)
     began, already = time.monotonic(), len(cloud.requests)
     cloud.most_at_once = 0
-    await becomes_true(lambda: len(cloud.requests) >= already + 6)
+    await until(lambda: len(cloud.requests) >= already + 6)
     assert time.monotonic() - began >= 5 * 0.02  # a pause before each
     assert cloud.most_at_once == 1
     conversation_ids = [conversation_id for _, conversation_id, _ in cloud.requests]
@@ -597,7 +591,7 @@ async def test_slow_read_returns_cached_data_first_and_updates_the_cache_later(s
     cloud.gate.clear()  # for longer than anybody waits for what was just seen
     assert await store.messages("ana", conversation.id) == [question()]
     cloud.gate.set()
-    await becomes_true(lambda: not store._cloud_reads.tasks)
+    await until(lambda: not store._cloud_reads.tasks)
     assert await store.messages("ana", conversation.id) == [question(), question("from another device", 3_000)]
 
 
@@ -790,7 +784,7 @@ async def test_the_text_of_a_running_answer_leaves_the_file_with(place, cloud, m
         await store.append("ana", conversation.id, answer("half", 2))
     else:
         await store.delete("ana", conversation.id)
-    await becomes_true(lambda: b"SECRET" not in bytes_on_disk(place.path))
+    await until(lambda: b"SECRET" not in bytes_on_disk(place.path))
     await store.aclose()
     store = await place.open(cloud := FakeCloud(place.cloud_folder))
     assert store.status() == StoreStatus()  # nothing is left to be interrupted
@@ -873,10 +867,10 @@ async def test_permanently_rejected_write_is_set_aside_returned_by_reads_and_ret
     cloud.fails = lambda name, conversation_id: error if (name, conversation_id) == ("create", refused.id) else None
     with capture_logs() as logs:
         await store.create("ana", refused, question())
-        await becomes_true(lambda: any(line["event"] == "delivery_set_aside" for line in logs))
+        await until(lambda: any(line["event"] == "delivery_set_aside" for line in logs))
     await store.append("ana", refused.id, ended("more", 1))
     await store.create("ana", other, question())
-    await becomes_true(lambda: not store.pending("ana", other.id))
+    await until(lambda: not store.pending("ana", other.id))
     assert await store.messages("ana", refused.id) == [question(), ended("more", 1)]
     assert store.pending("ana", refused.id)
     assert [name for name, conversation_id, _ in cloud.requests if conversation_id == refused.id].count("create") == 1
@@ -894,11 +888,11 @@ async def test_one_conversation_that_always_fails_does_not_hold_up_the_others(st
     poisoned = a_conversation()
     cloud.fails = refusing(poisoned.id, StoreUnavailable("Firestore refused this."))
     await store.create("ana", poisoned)
-    await becomes_true(lambda: not store.status().reachable)
+    await until(lambda: not store.status().reachable)
     for _ in range(10):
         other = a_conversation()
         await store.create("ana", other)
-        await becomes_true(lambda other=other: not store.pending("ana", other.id))
+        await until(lambda other=other: not store.pending("ana", other.id))
     assert store.pending("ana", poisoned.id)
     cloud.fails = lambda *_: None
     await delivered(store)
@@ -937,7 +931,7 @@ async def test_a_deletion_waits_for_the_call_that_is_under_way_and_nothing_comes
     conversation = a_conversation()
     cloud.gate.clear()
     await store.create("ana", conversation, question())
-    await becomes_true(lambda: cloud.requests)
+    await until(lambda: cloud.requests)
     await store.append("ana", conversation.id, answer("half", 1))
     await store.delete("ana", conversation.id)
     cloud.gate.set()
@@ -964,7 +958,7 @@ async def test_delivered_text_is_erased_from_the_file(place, cloud, monkeypatch)
     for number in range(20):
         await store.create("ana", a_conversation(title="SECRET"), a_message("SECRET " * 10 ** (number % 4)))
     await delivered(store)
-    await becomes_true(lambda: b"SECRET" not in bytes_on_disk(place.path))
+    await until(lambda: b"SECRET" not in bytes_on_disk(place.path))
     await store.aclose()
 
 
@@ -1009,7 +1003,7 @@ async def test_depth_and_age_are_told_and_survive_a_restart_and_a_clock_that_ste
     assert store.status() == StoreStatus()
     conversation = a_conversation()
     await store.create("ana", conversation, ended(""))
-    await becomes_true(lambda: store.status().waiting_seconds > 0.02)
+    await until(lambda: store.status().waiting_seconds > 0.02)
     clock -= 3_600_000
     await store.append("ana", conversation.id, ended("x" * 500, 1))  # has been waiting since its first revision
     depth = store.status().waiting_writes, store.status().waiting_bytes
@@ -1031,7 +1025,7 @@ async def test_a_clock_that_steps_back_reorders_and_stalls_nothing(store, cloud,
     conversation = a_conversation()
     cloud.down = True
     await store.create("ana", conversation)
-    await becomes_true(lambda: not store.status().reachable)
+    await until(lambda: not store.status().reachable)
     monkeypatch.setattr(journal_rows, "now_ms", lambda: 0)
     monkeypatch.setattr(time, "time", lambda: 0.0)
     for number in range(5):
@@ -1073,11 +1067,11 @@ async def test_a_delivery_that_cannot_be_noted_is_made_again(store, cloud):
     conversation = a_conversation()
     cloud.gate.clear()
     await store.create("ana", conversation, question())
-    await becomes_true(lambda: cloud.requests)
+    await until(lambda: cloud.requests)
     connection = store._journal._database._writer._connection
     connection.execute("PRAGMA query_only = ON")
     cloud.gate.set()
-    await becomes_true(lambda: len(cloud.calls) > 2)
+    await until(lambda: len(cloud.calls) > 2)
     connection.execute("PRAGMA query_only = OFF")
     await delivered(store)
     assert await cloud.messages("ana", conversation.id) == [question()]
@@ -1093,7 +1087,7 @@ async def test_write_of_a_cancelled_caller_is_complete_and_delivered(store, clou
         await task
     await store._journal.accepted()
     await delivered(store)
-    await becomes_true(lambda: len(cloud.writes) == 2)
+    await until(lambda: len(cloud.writes) == 2)
     assert await cloud.messages("ana", conversation.id) == [question("a"), question("b")]
 
 
@@ -1140,7 +1134,7 @@ async def test_closing_rejects_new_writes_and_delivers_pending_ones(place):
     cloud.down = True
     conversation = a_conversation()
     await store.create("ana", conversation, question())
-    await becomes_true(lambda: not store.status().reachable)
+    await until(lambda: not store.status().reachable)
     closing_store = asyncio.create_task(store.aclose())
     await asyncio.sleep(0)  # it has begun
     with pytest.raises(StoreUnavailable, match="shutting down"):
@@ -1241,7 +1235,7 @@ async def test_kill_9_in_mid_delivery_loses_doubles_and_reorders_nothing_that_wa
 
     cloud = FakeCloud(place.cloud_folder)
     store = await place.open(cloud)
-    await becomes_true(lambda: not store.status().waiting_writes)
+    await until(lambda: not store.status().waiting_writes)
     stored: dict[tuple[str, int], int] = {}
     for conversation in await list_all(cloud, "ana"):
         messages = await cloud.messages("ana", conversation.id)
@@ -1321,7 +1315,7 @@ async def test_attachments_wait_on_this_disk_with_their_message_and_leave_it_whe
     await delivered(store)
     assert await read(cloud, conversation) == [PICTURE, REPORT]
     assert await read(store, conversation) == [PICTURE, REPORT]
-    await becomes_true(lambda: b"SECRET" not in bytes_on_disk(place.path))
+    await until(lambda: b"SECRET" not in bytes_on_disk(place.path))
     assert store.status().waiting_bytes == 0
     await store.aclose()
 
@@ -1340,7 +1334,7 @@ async def test_a_newer_revision_without_the_bytes_does_not_lose_attachments_that
     await delivered(store)
     assert await read(cloud, conversation) == [PICTURE, REPORT]
     assert [message.content for message in await cloud.messages("ana", conversation.id)] == ["newest"]
-    await becomes_true(lambda: b"SECRET" not in bytes_on_disk(place.path))
+    await until(lambda: b"SECRET" not in bytes_on_disk(place.path))
 
 
 async def test_attachments_of_a_deleted_conversation_are_erased_from_the_disk(store, cloud, place):
@@ -1396,7 +1390,7 @@ async def test_a_profile_waits_on_this_disk_and_only_the_newest_is_delivered(pla
     await delivered(store)
     assert await cloud.profile("ana") == newest
     assert [name for name, *_ in cloud.writes] == ["save_profile"]
-    await becomes_true(lambda: b"SECRET" not in bytes_on_disk(place.path))
+    await until(lambda: b"SECRET" not in bytes_on_disk(place.path))
     await store.aclose()
 
 

@@ -44,6 +44,7 @@ from chatapp.store.sqlite import writer as sqlite_writer
 from chatapp.store.sqlite.store import SQLiteStore
 from tests.chatapp.store.conftest import SQLitePlace, a_conversation, a_message
 from tests.unprivileged import UID, unprivileged
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -360,7 +361,7 @@ async def test_a_reader_that_still_needs_the_log_only_delays_its_emptying(place,
         reader.execute("SELECT count(*) FROM messages").fetchone()
         await store.delete("ana", conversation.id)
         assert b"SECRET" in bytes_on_disk(path)
-    await becomes_true(lambda: b"SECRET" not in bytes_on_disk(path))
+    await until(lambda: b"SECRET" not in bytes_on_disk(path))
     await store.aclose()
 
 
@@ -370,7 +371,7 @@ async def test_the_file_is_rebuilt_once_it_is_quiet_after_a_delete(place, path, 
     conversation = a_conversation()
     await store.create("ana", conversation, a_message("x" * 500_000))
     await store.delete("ana", conversation.id)
-    await becomes_true(lambda: path.stat().st_size < 200_000)  # an empty history has 110,000
+    await until(lambda: path.stat().st_size < 200_000)  # an empty history has 110,000
     await store.create("ana", conversation)  # and it goes on
     await store.aclose()
 
@@ -421,13 +422,6 @@ async def test_text_deleted_just_before_a_kill_is_erased_when_the_chat_opens_aga
     store = await place.open()
     assert b"SECRET" not in bytes_on_disk(path)
     await store.aclose()
-
-
-async def becomes_true(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
 
 
 # Versions

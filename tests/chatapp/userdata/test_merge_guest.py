@@ -29,6 +29,7 @@ from chatapp.userdata.queries import everything
 from tests.chatapp.store.conftest import FirestorePlace, a_conversation, a_message
 from tests.fakes.stores import FakeCloud
 from tests.firestore_emulator import firestore_emulator  # noqa: F401  # a fixture
+from tests.waiting import until
 
 GUEST, ANA = "anonymous-1", "oidc-ana"
 REPORT = Document(id="report", name="דוח.pdf", kind="PDF", pages=2, size=9, data=b"\x1f\x8b\x00" * 100)
@@ -406,12 +407,6 @@ async def test_it_moves_in_firestore_too():
     assert await held(store, ANA) == before
     assert await is_empty(store, GUEST)
     await store.aclose()
-
-
-async def until(condition):
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_the_files_of_a_guests_documents_move_with_them(store):

@@ -39,6 +39,7 @@ from tests.fakes.models import ScriptedModel
 from tests.fakes.stores import FakeCloud
 from tests.page_client import Refused, texts
 from tests.serving import serving
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow  # a chat over HTTP for each
 
@@ -176,12 +177,6 @@ def noticing(generator, ended):
             ended.set()
 
     return noticed
-
-
-async def becomes_true(condition, seconds=60.0):
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def bytes_on_disk(folder):
@@ -355,7 +350,7 @@ async def test_more_conversations_than_a_page_of_the_list_are_exported(chat):
 
 async def test_pending_writes_are_exported(journaled, cloud):
     delivered = await created(journaled.store, "delivered")
-    await becomes_true(lambda: not journaled.store.status().waiting_writes)
+    await until(lambda: not journaled.store.status().waiting_writes)
     cloud.fails = lambda name, _: StoreUnavailable("") if name in ("create", "append") else None
     waiting = await created(journaled.store, "waiting", at=2_000)
     await journaled.store.append("ana", delivered[0].id, late := a_message("late", 3_000))
@@ -385,7 +380,7 @@ async def test_an_export_that_cannot_begin_is_a_page_in_words(journaled, cloud, 
     conversation, _ = await created(journaled.store)
     await journaled.store.conversations("ana")  # both are known here: a page would show them
     await journaled.store.messages("ana", conversation.id)
-    await becomes_true(lambda: not journaled.store.status().waiting_writes)
+    await until(lambda: not journaled.store.status().waiting_writes)
     cloud.down = True
     response = await journaled.get(path.format(id=conversation.id))
     assert response.status == 503
@@ -415,7 +410,7 @@ async def test_an_export_that_fails_in_the_middle_breaks_off(chat, path, monkeyp
 @pytest.mark.parametrize("path", ["everything.json", "everything.md.zip"])
 async def test_export_contains_no_cached_data(journaled, cloud, path):
     conversation, _ = await created(journaled.store)
-    await becomes_true(lambda: not journaled.store.status().waiting_writes)
+    await until(lambda: not journaled.store.status().waiting_writes)
     await journaled.store.messages("ana", conversation.id)
     cloud.requests.clear()
     cloud.fails = lambda *_: StoreUnavailable("down") if any(call[0] == "messages" for call in cloud.requests) else None
@@ -456,7 +451,7 @@ async def test_deleting_everything_includes_running_answers(chatting, tmp_path):
     await chat.store.save_profile("ana", Profile(personas=(persona,), revision=1))
     await fill_library(chat.store)
     running = await chat.turns.start("ana", turn_request("SECRET question"))
-    await becomes_true(lambda: chat.turns.current("ana", running.id).answers[0].text)
+    await until(lambda: chat.turns.current("ana", running.id).answers[0].text)
     assert await chat.delete_everything() == (200, {"deleted": 13})
     assert not chat.turns.is_busy("ana", running.id)
     assert await chat.everything() == []
@@ -487,15 +482,15 @@ async def test_deleting_again_is_fine(chat):
 
 async def test_pending_writes_are_deleted_from_the_journal_its_file_and_the_cloud(journaled, cloud, tmp_path):
     await created(journaled.store, "delivered")
-    await becomes_true(lambda: not journaled.store.status().waiting_writes)
+    await until(lambda: not journaled.store.status().waiting_writes)
     cloud.fails = lambda name, _: StoreUnavailable("") if name in ("create", "append") else None
     await created(journaled.store, "waiting")
     assert b"SECRET of waiting" in bytes_on_disk(tmp_path / "journal")
     assert await journaled.delete_everything() == (200, {"deleted": 2})
     assert b"SECRET" not in bytes_on_disk(tmp_path / "journal")
-    await becomes_true(lambda: not journaled.store.status().waiting_writes)
+    await until(lambda: not journaled.store.status().waiting_writes)
     assert (await cloud.conversations("ana")).items == []
-    await becomes_true(lambda: b"SECRET" not in bytes_on_disk(tmp_path / "cloud"))
+    await until(lambda: b"SECRET" not in bytes_on_disk(tmp_path / "cloud"))
 
 
 async def test_conversation_that_begins_during_the_deletion_is_deleted(chat, monkeypatch):
@@ -533,7 +528,7 @@ async def test_a_failed_deletion_is_reported_and_succeeds_the_next_time(chat, mo
 async def test_nothing_is_deleted_while_the_list_is_unavailable(journaled, cloud):
     await created(journaled.store)
     await journaled.store.conversations("ana")  # which a page would go on showing
-    await becomes_true(lambda: not journaled.store.status().waiting_writes)
+    await until(lambda: not journaled.store.status().waiting_writes)
     cloud.down = True
     status, answer = await journaled.delete_everything()
     assert (status, answer["deleted"]) == (503, 0)

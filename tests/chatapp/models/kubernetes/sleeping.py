@@ -17,6 +17,7 @@ from chatapp.models.kubernetes.sleeping_model import SleepingModel
 from chatapp.models.kubernetes.workload import Workload
 from chatapp.server.catalog import SCALE_SECONDS
 from tests.fakes.models import ReadyModel
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from chatapp.domain.office_hours import OfficeHours
@@ -66,9 +67,7 @@ class Cluster:
         return SleepRecord.of(self.kubernetes.configmaps["gemma-deployment-use"])
 
     async def until(self, condition) -> None:
-        async with asyncio.timeout(20 * self.pace):
-            while not condition():
-                await asyncio.sleep(0.002)
+        await until(condition, 20 * self.pace, pause=0.002)
 
     @asynccontextmanager
     async def time_passes(self):

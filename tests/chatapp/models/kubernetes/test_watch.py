@@ -18,6 +18,7 @@ from chatapp.models.openai.model import OpenAICompatibleModel
 from tests.fakes.kubernetes_objects import POD, deployment, event, pod, running, unschedulable, waiting
 from tests.fakes.kubernetes_server import FakeKubernetes
 from tests.fakes.kubernetes_watch import INTERNAL
+from tests.waiting import until
 
 NO_GPUS = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
 WAITS = "no node with free GPUs is available yet"
@@ -44,12 +45,6 @@ async def watch(kubernetes):
     watch = PodWatch("chat/app=gemma", workload=Workload("gemma-deployment"), api=api)
     yield watch
     await watch.aclose()
-
-
-async def until(condition):
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 async def opened(kubernetes, watch):

@@ -17,6 +17,7 @@ from tests.chatapp.models.answers import question, text_of
 from tests.fakes.hub import ITEM, PATH, FakeHub
 from tests.page_client import Refused, open_page
 from tests.serving import serving
+from tests.waiting import until
 
 
 def settings_of(tmp_path, **changes):
@@ -135,9 +136,3 @@ async def test_another_site_cannot_start_a_download(tmp_path):
 async def test_an_unknown_local_model_is_refused_with_those_there_are(tmp_path):
     with pytest.raises(InvalidSettings, match=r"'gemma-9': it must be one of gemma-3-1b, .*, or the path of a GGUF"):
         await create_app(settings_of(tmp_path, local_model="gemma-9"), with_page=False)
-
-
-async def until(condition):
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.05)

@@ -1,6 +1,5 @@
 """The models that can be downloaded: what is offered, one download at a time, and what stays on the disk."""
 
-import asyncio
 import dataclasses
 import random
 
@@ -12,6 +11,7 @@ from chatapp.models.local.catalogue import CATALOGUE, Licence, LocalEntry
 from chatapp.models.local.hub import Hub
 from chatapp.models.local.library import LocalModelRefused, LocalModels, LocalState
 from tests.fakes.hub import FakeHub
+from tests.waiting import until
 
 TINY, EYES, OTHER = "owner/tiny/tiny.gguf", "owner/tiny/eyes.gguf", "owner/other/other.gguf"
 
@@ -62,12 +62,6 @@ async def downloaded(local, model_id):
     local.start(model_id)
     await local.wait()
     return local.offer(model_id)
-
-
-async def until(condition):
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_model_is_offered_downloaded_and_removed(local, hub):
